@@ -1,0 +1,87 @@
+package signin
+
+import (
+	"crypto/x509"
+	"net/netip"
+	"time"
+
+	"adconnector/ldapauth/certauth"
+	"adconnector/ldapauth/secret"
+)
+
+// Method names a way of proving who one is. Its text is a promise: it stands
+// in audit lines and in tokens.
+type Method string
+
+// The methods.
+const (
+	ByPassword    Method = "password"
+	ByCertificate Method = "certificate"
+	BySession     Method = "session"
+)
+
+// A Credential is what somebody brings to prove who they are: [Password],
+// [Certificate] or [Session]. The set is closed.
+type Credential interface{ Method() Method }
+
+// Password is a user name and a password as they were typed.
+type Password struct {
+	Username string
+	Password secret.String
+}
+
+// Certificate is the chain that the client sent in the TLS handshake, leaf
+// first. That the client holds the leaf's key was proved by the handshake;
+// nothing else about the chain has been checked.
+type Certificate struct{ Chain []*x509.Certificate }
+
+// Session is an identity that was proved earlier and kept.
+type Session struct{ Identity *Identity }
+
+// Method returns [ByPassword].
+func (Password) Method() Method { return ByPassword }
+
+// Method returns [ByCertificate].
+func (Certificate) Method() Method { return ByCertificate }
+
+// Method returns [BySession].
+func (Session) Method() Method { return BySession }
+
+// An Attempt is one request to be let in.
+type Attempt struct {
+	Credential   Credential
+	Via          string     // the protocol that asked, such as "wsfed"
+	RelyingParty string     // who asked, such as a realm; for the audit line
+	Remote       netip.Addr // where the request came from, unmapped
+	RequestID    string     // the reference that the user sees on an error page
+}
+
+// An Identity is what the outside learns of a user who was let in. It is
+// immutable: a fresh look at the directory makes a new one.
+type Identity struct {
+	ID          string // stable: objectGUID as text, else entryUUID
+	Username    string // sAMAccountName, else uid
+	DisplayName string
+	Email       string
+	GivenName   string
+	FamilyName  string
+	// Attributes are the further claims of the profile, in the order in which
+	// they are reported.
+	Attributes []Attribute
+	// Groups are the names of the groups, nested ones included, in the order
+	// in which the directory gave them. GroupsIncomplete says that the
+	// directory could not be asked for all of them (groups.on_failure: omit).
+	Groups           []string
+	GroupsIncomplete bool
+
+	AuthenticatedBy Method                // what proved it first, also in a session
+	AuthenticatedAt time.Time             // when
+	CheckedAt       time.Time             // when the directory last confirmed the account
+	Certificate     *certauth.Certificate // if AuthenticatedBy is ByCertificate
+}
+
+// An Attribute is one claim of the profile.
+type Attribute struct {
+	Name   string
+	Values []string
+}

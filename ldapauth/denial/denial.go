@@ -1,0 +1,96 @@
+// Package denial is the vocabulary for turning a user away.
+//
+// A denial is an answer, not a failure: everything worked and the answer was
+// no. Every layer that can say no returns an [*Error], and every layer that
+// talks to people or machines chooses its words by [Reason] alone, so that the
+// detail that helps an operator cannot leak to whoever is guessing passwords.
+// Any other error means that something is broken.
+package denial
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// A Reason says why a user was turned away. Its text is a promise: it is what
+// the audit log records, what the documentation lists and what upstreams get.
+type Reason string
+
+// Reasons that concern who somebody is, whatever proves it. BadCredentials
+// stands for an unknown user as much as for a wrong password, so that nobody
+// can use the connector to learn who exists.
+const (
+	BadCredentials  Reason = "bad_credentials"  // unknown user or wrong password
+	NoAccount       Reason = "no_account"       // a certificate names nobody in the directory
+	SeveralAccounts Reason = "several_accounts" // a name fits more than one account
+	Throttled       Reason = "throttled"        // too many failures from this address or for this account
+	NotAllowedHere  Reason = "not_allowed_here" // this method is not offered to this address
+	SessionEnded    Reason = "session_ended"    // the session is over, or its account no longer is what it was
+)
+
+// Reasons that concern the state of an account that was found.
+const (
+	AccountDisabled    Reason = "account_disabled"
+	AccountExpired     Reason = "account_expired"
+	AccountLocked      Reason = "account_locked"
+	PasswordExpired    Reason = "password_expired"
+	MustChangePassword Reason = "must_change_password"
+	OutsideHours       Reason = "outside_hours"
+	NotAtThisComputer  Reason = "not_at_this_computer"
+)
+
+// Reasons that concern a client certificate.
+const (
+	Untrusted      Reason = "untrusted"       // no chain to a configured trust anchor
+	Expired        Reason = "expired"         // the certificate or one of its issuers is past notAfter
+	NotYetValid    Reason = "not_yet_valid"   // ... or before notBefore
+	WrongUsage     Reason = "wrong_usage"     // not for client authentication, or a CA certificate
+	WeakKey        Reason = "weak_key"        // RSA below 2048 bits, or a key of an unknown kind
+	WeakSignature  Reason = "weak_signature"  // MD5 or SHA-1 in the chain
+	AmbiguousName  Reason = "ambiguous_name"  // not exactly one common name
+	BadName        Reason = "bad_name"        // a name that no account may have
+	BadCertificate Reason = "bad_certificate" // too large, too deep or otherwise not to be worked with
+)
+
+// Reasons lists every reason, for tables and for the tests that hold pages and
+// documentation complete.
+func Reasons() []Reason { return slices.Clone(reasons) }
+
+var reasons = []Reason{
+	BadCredentials, NoAccount, SeveralAccounts, Throttled, NotAllowedHere, SessionEnded,
+	AccountDisabled, AccountExpired, AccountLocked, PasswordExpired, MustChangePassword, OutsideHours, NotAtThisComputer,
+	Untrusted, Expired, NotYetValid, WrongUsage, WeakKey, WeakSignature, AmbiguousName, BadName, BadCertificate,
+}
+
+// Error reports that a user was turned away.
+type Error struct {
+	Reason Reason
+	Err    error // what the operator should know; never shown to the user
+}
+
+// New returns a denial whose detail, for operators only, is made as by
+// [fmt.Errorf].
+func New(r Reason, format string, args ...any) *Error {
+	return &Error{Reason: r, Err: fmt.Errorf(format, args...)}
+}
+
+// Error returns the reason and the operator's detail.
+func (e *Error) Error() string {
+	if e.Err == nil {
+		return string(e.Reason)
+	}
+	return string(e.Reason) + ": " + e.Err.Error()
+}
+
+// Unwrap returns the operator's detail.
+func (e *Error) Unwrap() error { return e.Err }
+
+// ReasonOf returns the reason of the denial in err's chain, or "" when err is
+// no denial: then something is broken, and nobody may be let in by it.
+func ReasonOf(err error) Reason {
+	if e, ok := errors.AsType[*Error](err); ok {
+		return e.Reason
+	}
+	return ""
+}

@@ -1,0 +1,2 @@
+// Package static holds the style sheet and other files that the pages use.
+package static

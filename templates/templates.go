@@ -1,0 +1,2 @@
+// Package templates holds the HTML pages that people see.
+package templates
