@@ -1,0 +1,116 @@
+package signin
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"strings"
+	"time"
+	"unicode/utf8"
+
+	"adconnector/ldapauth"
+	"adconnector/ldapauth/certauth"
+	"adconnector/ldapauth/denial"
+)
+
+// NewAudit returns a logger that writes the audit trail to w: one JSON object
+// on one line for each attempt.
+func NewAudit(w io.Writer) *slog.Logger { return slog.New(slog.NewJSONHandler(w, nil)) }
+
+// maxAuditText bounds what a stranger can make one audit line hold, in bytes of
+// each field.
+const maxAuditText = 1024
+
+// A trail is what an attempt has come to so far, for its audit line.
+type trail struct {
+	start       time.Time
+	user        string // the name as it was sent, or as the certificate or the session has it
+	account     *ldapauth.Account
+	certificate *certauth.Certificate
+	session     *Identity
+	asked       bool // the directory was asked
+	returned    bool // SignIn came to its end, with an answer or without
+}
+
+// writeAudit writes the line of one attempt. It does not obey ctx: an attempt
+// that was given up is one that happened.
+func (s *Service) writeAudit(ctx context.Context, a *Attempt, t *trail, id *Identity, err error) {
+	r := slog.NewRecord(time.Now(), slog.LevelInfo, "sign_in", 0)
+	add := func(key, value string) {
+		if value != "" {
+			r.AddAttrs(slog.String(key, shorten(value)))
+		}
+	}
+	reason := denial.ReasonOf(err)
+	switch {
+	case !t.returned:
+		add("result", "fault")
+		add("detail", "the program failed during this attempt; the log has the details")
+	case err == nil:
+		add("result", "granted")
+	case reason != "":
+		add("result", "refused")
+		add("reason", string(reason))
+		add("detail", detailOf(err))
+	default:
+		add("result", "fault")
+		add("detail", err.Error())
+	}
+	if a.Credential != nil {
+		add("method", string(a.Credential.Method()))
+	}
+	add("via", a.Via)
+	add("relying_party", a.RelyingParty)
+	if a.Remote.IsValid() {
+		add("remote", a.Remote.String())
+	}
+	add("request_id", a.RequestID)
+	add("user", t.user)
+	if t.account != nil {
+		add("account_id", t.account.ID)
+		add("account_dn", t.account.DN)
+	}
+	if t.session != nil {
+		if t.account == nil {
+			add("account_id", t.session.ID)
+		}
+		add("authenticated_by", string(t.session.AuthenticatedBy))
+	}
+	if c := t.certificate; c != nil {
+		r.AddAttrs(slog.Group("certificate",
+			slog.String("subject", shorten(c.Subject)),
+			slog.String("issuer", shorten(c.Issuer)),
+			slog.String("serial", shorten(c.Serial)),
+			slog.String("thumbprint", c.Thumbprint),
+			slog.String("rule", c.Rule)))
+	}
+	if id != nil && err == nil {
+		r.AddAttrs(slog.Int("groups", len(id.Groups)))
+		if id.GroupsIncomplete {
+			r.AddAttrs(slog.Bool("groups_incomplete", true))
+		}
+	}
+	r.AddAttrs(slog.Float64("duration_ms", float64(time.Since(t.start).Microseconds())/1000))
+
+	ctx = context.WithoutCancel(ctx)
+	if err := s.audit.Handler().Handle(ctx, r); err != nil {
+		s.log.ErrorContext(ctx, "the audit line of a sign-in could not be written", "err", err, "request_id", a.RequestID)
+	}
+}
+
+// detailOf returns what a denial says beyond its reason.
+func detailOf(err error) string {
+	return strings.TrimPrefix(err.Error(), string(denial.ReasonOf(err))+": ")
+}
+
+// shorten cuts text that is longer than anything that belongs there.
+func shorten(text string) string {
+	if len(text) <= maxAuditText {
+		return text
+	}
+	n := maxAuditText
+	for n > 0 && !utf8.RuneStart(text[n]) {
+		n--
+	}
+	return text[:n] + "…"
+}

@@ -1,0 +1,341 @@
+// Package signin is the one door: every sign-in, whatever proves it and whoever
+// asked for it, is one call of [Service.SignIn], and the order of its steps is
+// the policy.
+package signin
+
+import (
+	"context"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net/netip"
+	"time"
+	"unicode/utf8"
+
+	"adconnector/connector/iprange"
+	"adconnector/ldapauth"
+	"adconnector/ldapauth/certauth"
+	"adconnector/ldapauth/denial"
+	"adconnector/ldapauth/secret"
+)
+
+// A Directory knows the accounts. Its denials are answers; its other errors are
+// faults.
+type Directory interface {
+	FindByName(ctx context.Context, name string) (*ldapauth.Account, error)
+	FindByID(ctx context.Context, id string) (*ldapauth.Account, error)
+	// Bind sends the password to the directory, at most once.
+	Bind(ctx context.Context, a *ldapauth.Account, password secret.String) error
+	Groups(ctx context.Context, a *ldapauth.Account) ([]string, error)
+}
+
+// A Verifier judges a chain of certificates as a handshake delivers it.
+type Verifier interface {
+	Verify(chain []*x509.Certificate) (*certauth.Certificate, error)
+}
+
+// What to do with a user whose groups cannot be read.
+const (
+	DenyWithoutGroups = "deny" // report a fault; nobody is let in
+	OmitGroups        = "omit" // let in without groups and say that they are incomplete
+)
+
+// maxUsername is the longest user name that the directory is asked for, in
+// characters.
+const maxUsername = 256
+
+// Options are the parts and the policy of a [Service].
+type Options struct {
+	Directory Directory
+
+	// PasswordEnabled offers sign-in by password, to the addresses in
+	// PasswordFrom: nil means to all.
+	PasswordEnabled bool
+	PasswordFrom    *iprange.Set
+	// Throttle limits guessing; the zero value means [DefaultThrottle].
+	Throttle ThrottleConfig
+	// RefusalFloor is how long a refused password takes at least, so that its
+	// duration does not tell whether the account exists; 0 means 400 ms.
+	RefusalFloor time.Duration
+
+	// Verifier offers sign-in by certificate, to the addresses in
+	// CertificatesFrom. Nil means not at all.
+	Verifier         Verifier
+	CertificatesFrom *iprange.Set
+
+	// Recheck is how long a session may rely on what the directory said; 0
+	// means that each use asks again.
+	Recheck time.Duration
+
+	IncludeGroups   bool
+	GroupsOnFailure string // [DenyWithoutGroups] (also if empty) or [OmitGroups]
+
+	Audit *slog.Logger // gets one record for each attempt; see [NewAudit]
+	Log   *slog.Logger
+	Now   func() time.Time // nil: time.Now
+}
+
+// A Service lets users in or says why not. It can be used by many goroutines at
+// the same time.
+type Service struct {
+	directory Directory
+
+	passwords    bool
+	passwordFrom *iprange.Set
+	throttle     *throttle
+	refusalFloor time.Duration
+
+	verifier         Verifier
+	certificatesFrom *iprange.Set
+
+	recheck    time.Duration
+	groups     bool
+	omitGroups bool
+
+	audit, log *slog.Logger
+	now        func() time.Time
+}
+
+// New returns the service that o describes, or says what is missing.
+func New(o Options) (*Service, error) {
+	if o.Throttle == (ThrottleConfig{}) {
+		o.Throttle = DefaultThrottle()
+	}
+	if o.RefusalFloor == 0 {
+		o.RefusalFloor = 400 * time.Millisecond
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+	switch {
+	case o.Directory == nil:
+		return nil, errors.New("signin: no directory")
+	case o.Audit == nil || o.Log == nil:
+		return nil, errors.New("signin: no audit trail or no log")
+	case o.Verifier != nil && o.CertificatesFrom == nil:
+		return nil, errors.New("signin: certificates are accepted, but from no address")
+	case o.GroupsOnFailure != "" && o.GroupsOnFailure != DenyWithoutGroups && o.GroupsOnFailure != OmitGroups:
+		return nil, fmt.Errorf("signin: what to do without groups is %q or %q, not %q", DenyWithoutGroups, OmitGroups, o.GroupsOnFailure)
+	case o.Recheck < 0 || o.RefusalFloor < 0:
+		return nil, errors.New("signin: a negative duration")
+	}
+	if err := o.Throttle.Validate(); err != nil {
+		return nil, fmt.Errorf("signin: throttle: %w", err)
+	}
+	return &Service{
+		directory:        o.Directory,
+		passwords:        o.PasswordEnabled,
+		passwordFrom:     o.PasswordFrom,
+		throttle:         newThrottle(o.Throttle, o.Now),
+		refusalFloor:     o.RefusalFloor,
+		verifier:         o.Verifier,
+		certificatesFrom: o.CertificatesFrom,
+		recheck:          o.Recheck,
+		groups:           o.IncludeGroups,
+		omitGroups:       o.GroupsOnFailure == OmitGroups,
+		audit:            o.Audit,
+		log:              o.Log,
+		now:              o.Now,
+	}, nil
+}
+
+// SignIn lets one user in or says why not.
+//
+// The order of its steps is the security policy. Whether the method is offered
+// to the address comes first, then throttling, so that a guesser costs the
+// directory nothing; the proof comes before any fact about the account, so that
+// a stranger learns no more than the directory lets slip; the account's state
+// is asked whatever the proof was, because only a password is judged by the
+// directory itself; and the audit line is written last, on every way out.
+//
+// The error is a [*denial.Error] when the answer is no. Any other error means
+// that the question could not be answered, and callers must not let the user
+// try a weaker method instead.
+func (s *Service) SignIn(ctx context.Context, a Attempt) (id *Identity, err error) {
+	t := trail{start: time.Now()}
+	defer func() { s.writeAudit(ctx, &a, &t, id, err) }()
+
+	a.Remote = a.Remote.Unmap()
+	switch c := a.Credential.(type) {
+	case Password:
+		id, err = s.byPassword(ctx, c, a.Remote, &t)
+	case Certificate:
+		id, err = s.byCertificate(ctx, c, a.Remote, &t)
+	case Session:
+		id, err = s.bySession(ctx, c, &t)
+	default:
+		err = fmt.Errorf("signing in by a credential of an unknown kind, %T", c)
+	}
+	t.returned = true
+	return id, err
+}
+
+// byPassword lets in whoever knows the password of an account. Once the
+// directory has been asked, a refusal takes its time.
+func (s *Service) byPassword(ctx context.Context, c Password, remote netip.Addr, t *trail) (*Identity, error) {
+	t.user = c.Username
+	if !s.passwords || s.passwordFrom != nil && !s.passwordFrom.Contains(remote) {
+		return nil, denial.New(denial.NotAllowedHere, "sign-in by password is not offered to this address")
+	}
+	account, err := s.provePassword(ctx, c, remote, t)
+	var id *Identity
+	if err == nil {
+		id, err = s.admit(ctx, account, ByPassword)
+	}
+	if t.asked && denial.ReasonOf(err) != "" {
+		waitFor(ctx, s.refusalFloor-time.Since(t.start))
+	}
+	return id, err
+}
+
+// provePassword returns the account whose name and password c holds.
+func (s *Service) provePassword(ctx context.Context, c Password, remote netip.Addr, t *trail) (*ldapauth.Account, error) {
+	g, err := s.throttle.begin(ctx, remote, c.Username)
+	if err != nil {
+		return nil, err
+	}
+	defer g.wrong() // unless something else comes of it
+
+	t.asked = true
+	if utf8.RuneCountInString(c.Username) > maxUsername {
+		return nil, &denial.Error{
+			Reason: denial.BadCredentials,
+			Err:    denial.New(denial.BadName, "a user name of more than %d characters", maxUsername),
+		}
+	}
+	account, err := s.directory.FindByName(ctx, c.Username)
+	if denial.ReasonOf(err) != "" {
+		// Whether there is nobody of that name, or several, is nothing that a
+		// guesser may learn.
+		return nil, &denial.Error{Reason: denial.BadCredentials, Err: err}
+	}
+	if err != nil {
+		g.void()
+		return nil, fmt.Errorf("looking for the account: %w", err)
+	}
+	t.account = account
+	if err := g.aim(ctx, account.ID); err != nil {
+		return nil, err
+	}
+	switch err := s.directory.Bind(ctx, account, c.Password); {
+	case err == nil:
+		g.right()
+		return account, nil
+	case denial.ReasonOf(err) != "":
+		return nil, err
+	case errors.Is(err, ldapauth.ErrUnanswered):
+		g.unknown()
+		return nil, fmt.Errorf("checking the password: %w", err)
+	default:
+		g.void()
+		return nil, fmt.Errorf("checking the password: %w", err)
+	}
+}
+
+// byCertificate lets in whom a genuine certificate names. There is nothing to
+// guess, so failures are not counted: a stranger must not be able to lock
+// somebody out with certificates of his own making.
+func (s *Service) byCertificate(ctx context.Context, c Certificate, remote netip.Addr, t *trail) (*Identity, error) {
+	// The listener does not ask other addresses for a certificate; this holds
+	// even if it should.
+	if s.verifier == nil || !s.certificatesFrom.Contains(remote) {
+		return nil, denial.New(denial.NotAllowedHere, "sign-in by certificate is not offered to this address")
+	}
+	certificate, err := s.verifier.Verify(c.Chain)
+	if err != nil {
+		return nil, err
+	}
+	t.certificate, t.user = certificate, certificate.UserName
+	account, err := s.directory.FindByName(ctx, certificate.UserName)
+	if err != nil {
+		return nil, fmt.Errorf("looking for the account that the certificate names: %w", err)
+	}
+	t.account = account
+	id, err := s.admit(ctx, account, ByCertificate)
+	if err != nil {
+		return nil, err
+	}
+	id.Certificate = certificate
+	return id, nil
+}
+
+// bySession lets in whoever was let in before, if the account is still one that
+// may be. The identity is the same one while the directory's word is fresh and
+// a new one after that.
+func (s *Service) bySession(ctx context.Context, c Session, t *trail) (*Identity, error) {
+	old := c.Identity
+	if old == nil {
+		return nil, denial.New(denial.SessionEnded, "there is no session")
+	}
+	t.session, t.user, t.certificate = old, old.Username, old.Certificate
+	now := s.now()
+	if expired(old, now) {
+		return nil, denial.New(denial.Expired, "the certificate of this session was valid until %v", old.Certificate.NotAfter)
+	}
+	// A check that lies ahead was made by a clock that has been put back since:
+	// nobody knows how old it is.
+	if age := now.Sub(old.CheckedAt); age >= 0 && age < s.recheck {
+		return old, nil
+	}
+	account, err := s.directory.FindByID(ctx, old.ID)
+	if denial.ReasonOf(err) != "" {
+		return nil, &denial.Error{Reason: denial.SessionEnded, Err: err}
+	}
+	if err != nil {
+		return nil, fmt.Errorf("looking for the account of a session: %w", err)
+	}
+	t.account = account
+	id, err := s.admit(ctx, account, old.AuthenticatedBy)
+	if err != nil {
+		return nil, err
+	}
+	id.AuthenticatedAt, id.Certificate = old.AuthenticatedAt, old.Certificate
+	return id, nil
+}
+
+// expired reports whether the certificate that proved id has expired since
+// then. One that had expired before was accepted on purpose.
+func expired(id *Identity, now time.Time) bool {
+	c := id.Certificate
+	return c != nil && now.After(c.NotAfter) && !id.AuthenticatedAt.After(c.NotAfter)
+}
+
+// admit returns the identity of an account that somebody has proved to be
+// theirs, unless the account may not sign in.
+func (s *Service) admit(ctx context.Context, account *ldapauth.Account, by Method) (*Identity, error) {
+	now := s.now()
+	if err := account.State(now); err != nil {
+		return nil, err
+	}
+	id := profile(account)
+	id.AuthenticatedBy, id.AuthenticatedAt, id.CheckedAt = by, now, now
+	if !s.groups {
+		return id, nil
+	}
+	groups, err := s.directory.Groups(ctx, account)
+	switch {
+	case err == nil:
+		id.Groups = groups
+	case s.omitGroups && errors.Is(err, ldapauth.ErrGroups) && ctx.Err() == nil:
+		// None at all is easier to notice upstream than some.
+		id.GroupsIncomplete = true
+		s.log.WarnContext(ctx, "groups could not be read and are left out", "account_id", account.ID, "err", err)
+	default:
+		return nil, fmt.Errorf("reading the groups: %w", err)
+	}
+	return id, nil
+}
+
+// waitFor waits, but not longer than there is somebody who waits for the answer.
+func waitFor(ctx context.Context, d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
