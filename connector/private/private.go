@@ -1,0 +1,148 @@
+// Package private keeps the files that only the service may read: keys, secrets
+// and whatever the service writes for itself.
+package private
+
+import (
+	"bytes"
+	"crypto/rand"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+)
+
+// Check looks at who may read the file or folder at path besides its owner.
+//
+// The error says that it cannot be used: it is not there, or the rights on it
+// are so wide that what is in it must be taken for known (or, if others may
+// write, for chosen by somebody else); it names the command that puts this
+// right. The warning is for rights that may be meant, such as a group that reads
+// a key; it is "" if there is nothing to say. Symbolic links are followed: what
+// counts is the file itself.
+func Check(path string) (warning string, err error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return "", err
+	}
+	return check(path, info)
+}
+
+// A Dir is a folder that belongs to the service alone.
+type Dir struct{ path string }
+
+// Open returns the folder at path and makes it if it is not there. A folder that
+// others can read, or that is none, is refused.
+func Open(path string) (*Dir, error) {
+	if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+		return nil, err
+	}
+	if err := mkdir(path); err != nil && !errors.Is(err, fs.ErrExist) {
+		return nil, err
+	}
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.IsDir() {
+		return nil, fmt.Errorf("%s is a file, not a folder: name another place or move the file away", path)
+	}
+	if _, err := check(path, info); err != nil {
+		return nil, err
+	}
+	return &Dir{path}, nil
+}
+
+// Path returns the path of the file of that name in the folder. Names are the
+// program's own: plain file names, never something from outside.
+func (d *Dir) Path(name string) string { return filepath.Join(d.path, name) }
+
+// Read returns what the file holds, or an error that is [fs.ErrNotExist]. A file
+// that others can read is refused.
+func (d *Dir) Read(name string) ([]byte, error) {
+	if _, err := Check(d.Path(name)); err != nil {
+		return nil, err
+	}
+	return os.ReadFile(d.Path(name))
+}
+
+// Write replaces the file as a whole or not at all: whoever reads it, and
+// whatever is left of it after a power failure, is the old or the new content.
+func (d *Dir) Write(name string, data []byte) error {
+	temp, err := d.temp(name, data)
+	if err != nil {
+		return err
+	}
+	if err := os.Rename(temp, d.Path(name)); err != nil {
+		_ = os.Remove(temp)
+		return err
+	}
+	return syncDir(d.path)
+}
+
+// Secret returns the n random bytes that the file holds; at first use it makes
+// them. When several processes start at once, all of them get the same.
+//
+// A file that cannot be such a secret, because it has another length or holds
+// one byte over and over (which is what a disk failure leaves behind), is
+// refused and left alone: a new secret would hide that somebody or something
+// has changed it.
+func (d *Dir) Secret(name string, n int) ([]byte, error) {
+	data, err := d.Read(name)
+	if errors.Is(err, fs.ErrNotExist) {
+		if err := d.create(name, n); err != nil {
+			return nil, err
+		}
+		data, err = d.Read(name)
+	}
+	if err != nil {
+		return nil, err
+	}
+	switch {
+	case len(data) != n:
+		err = fmt.Errorf("it holds %d bytes and not %d", len(data), n)
+	case bytes.Count(data, data[:1]) == n:
+		err = errors.New("it holds one byte over and over")
+	default:
+		return data, nil
+	}
+	return nil, fmt.Errorf("%s is not a secret that was made here: %w; restore it, or delete it and a new one is made at the next start", d.Path(name), err)
+}
+
+// create makes the file with n random bytes unless it is there by now. The file
+// gets its name by a link, which unlike a rename fails if the name is taken, so
+// that of several processes one wins; and it is whole when it gets it.
+func (d *Dir) create(name string, n int) error {
+	data := make([]byte, n)
+	_, _ = rand.Read(data) // never fails
+	temp, err := d.temp(name, data)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = os.Remove(temp) }()
+	if err := os.Link(temp, d.Path(name)); err != nil {
+		if errors.Is(err, fs.ErrExist) {
+			return nil
+		}
+		return err
+	}
+	return syncDir(d.path)
+}
+
+// temp writes data to a new file beside the one of that name, down to the disk.
+func (d *Dir) temp(name string, data []byte) (path string, err error) {
+	f, err := os.CreateTemp(d.path, "."+name+".*") // made with 0600
+	if err != nil {
+		return "", err
+	}
+	defer func() {
+		if err != nil {
+			_ = os.Remove(f.Name())
+		}
+	}()
+	_, err = f.Write(data)
+	if err == nil {
+		err = f.Sync()
+	}
+	return f.Name(), errors.Join(err, f.Close())
+}
