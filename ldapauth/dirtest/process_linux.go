@@ -136,7 +136,7 @@ func newDir() (dir string, remove func(), err error) {
 	if err != nil {
 		return "", nil, err
 	}
-	lock, err := lockFile(filepath.Join(unlocked, "lock"), os.O_CREATE, unix.LOCK_EX)
+	lock, err := lockFile(filepath.Join(unlocked, "in-use"), os.O_CREATE, unix.LOCK_EX)
 	if err != nil {
 		return "", nil, errors.Join(err, os.RemoveAll(unlocked))
 	}
@@ -151,7 +151,7 @@ func newDir() (dir string, remove func(), err error) {
 }
 
 func removeLeftDirs() {
-	left, err := filepath.Glob(filepath.Join(os.TempDir(), dirPrefix+"*", "lock"))
+	left, err := filepath.Glob(filepath.Join(os.TempDir(), dirPrefix+"*", "in-use"))
 	if err != nil {
 		return
 	}

@@ -1,9 +1,270 @@
 package dirtest
 
-import "testing"
+import (
+	"crypto/sha256"
+	_ "embed"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"golang.org/x/sys/unix"
+)
+
+// Programs of Samba, and the Python that has its modules: another one may come
+// first in PATH.
+const (
+	sambaProgram = "/usr/sbin/samba"
+	sambaTool    = "/usr/bin/samba-tool"
+	sambaPython  = "/usr/bin/python3"
+)
+
+//go:embed populate.py
+var populateScript string
+
+// samba is the backend of a domain controller. Its ports are fixed, so that it
+// runs in a network namespace of its own.
+type samba struct {
+	server    *Server
+	dir       string
+	removeDir func()
+	thread    *thread
+	forwards  []*forwarder
+	process   *process // nil when stopped
+}
 
 func newSambaAD(t testing.TB) *Server {
 	t.Helper()
-	Missing(t, "samba")
+	if os.Geteuid() != 0 {
+		Missing(t, "samba: a domain controller needs root, for its network namespace and the owners of its files")
+	}
+	for _, needed := range []string{sambaProgram, sambaTool, sambaPython} {
+		if _, err := os.Stat(needed); err != nil {
+			Missing(t, "%s: install samba (Debian packages samba, samba-dsdb-modules, samba-ad-provision, python3-samba)", needed)
+		}
+	}
+	if err := run(sambaPython, "-c", "import samba.samdb, samba.provision"); err != nil {
+		Missing(t, "samba: install its Python modules (Debian packages python3-samba, samba-dsdb-modules, samba-ad-provision): %v", err)
+	}
+	th, err := newNetworkThread()
+	if errors.Is(err, unix.EPERM) {
+		Missing(t, "samba: %v; in a container, allow it network namespaces (docker run --privileged)", err)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := startSamba(th)
+	if err != nil {
+		t.Fatalf("starting samba: %v", err)
+	}
+	return s
+}
+
+func startSamba(th *thread) (_ *Server, err error) {
+	dir, removeDir, err := newDir()
+	if err != nil {
+		th.end()
+		return nil, err
+	}
+	const base = "DC=corp,DC=example,DC=test"
+	s := &Server{
+		Kind: KindSamba, CAFile: filepath.Join(dir, "ca.pem"), BaseDN: base,
+		BindDN: "CN=Service Connector,OU=Service," + base, BindPassword: servicePassword,
+		AdminDN: "CN=Administrator,CN=Users," + base, AdminPassword: adminPassword, Password: password,
+	}
+	b := &samba{
+		server: s, dir: dir, removeDir: removeDir, thread: th,
+		forwards: []*forwarder{{thread: th, target: 389}, {thread: th, target: 636}},
+	}
+	s.backend = b
+	defer func() {
+		if err != nil {
+			b.remove()
+		}
+	}()
+	if err := b.prepare(); err != nil {
+		return nil, err
+	}
+	if err := b.start(); err != nil {
+		return nil, err
+	}
+	return s, s.lockOut("CN=Lock Ed,OU=Staff," + base)
+}
+
+func (b *samba) file(name string) string { return filepath.Join(b.dir, name) }
+
+// prepare writes configuration, certificate and domain.
+func (b *samba) prepare() error {
+	for _, folder := range []string{"private", "state", "cache", "lock", "run", "ncalrpc", "log"} {
+		if err := os.Mkdir(b.file(folder), 0o700); err != nil {
+			return err
+		}
+	}
+	return errors.Join(
+		os.WriteFile(b.file("smb.conf"), []byte(sambaConfig(b.dir)), 0o600),
+		writeCertificates(b.dir, "dc1.corp.example.test", "corp.example.test"),
+		b.domain(),
+	)
+}
+
+// sambaConfig returns smb.conf for a domain controller that serves LDAP and
+// nothing else from dir.
+func sambaConfig(dir string) string {
+	return strings.ReplaceAll(`[global]
+netbios name = DC1
+workgroup = CORP
+realm = CORP.EXAMPLE.TEST
+server role = active directory domain controller
+server services = ldap
+interfaces = 127.0.0.1/8
+bind interfaces only = yes
+disable netbios = yes
+kccsrv:samba_kcc = false
+ldb:nosync = yes
+ldap server require strong auth = yes
+tls enabled = yes
+tls certfile = DIR/cert.pem
+tls keyfile = DIR/key.pem
+tls cafile = DIR/ca.pem
+private dir = DIR/private
+state directory = DIR/state
+cache directory = DIR/cache
+lock directory = DIR/lock
+pid directory = DIR/run
+ncalrpc dir = DIR/ncalrpc
+binddns dir = DIR/binddns
+logging = file
+log file = DIR/log/samba
+log level = 1 auth_audit:3
+max log size = 0
+[sysvol]
+path = DIR/state/sysvol
+[netlogon]
+path = DIR/state/sysvol/corp.example.test/scripts
+`, "DIR", dir)
+}
+
+// provisionArguments make the domain; the configuration file is added.
+var provisionArguments = []string{
+	"domain", "provision", "--realm=CORP.EXAMPLE.TEST", "--domain=CORP", "--server-role=dc", "--host-name=dc1",
+	"--host-ip=127.0.0.1", "--dns-backend=NONE", "--use-rfc2307", "--adminpass=" + adminPassword,
+}
+
+// domain unpacks the image of the domain. The first one to need the image makes
+// it, while the others wait.
+func (b *samba) domain() error {
+	image, err := sambaImage()
+	if err != nil {
+		return err
+	}
+	lock, err := lockFile(filepath.Join(filepath.Dir(image), "lock"), os.O_CREATE, unix.LOCK_EX)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = lock.Close() }()
+	if _, err := os.Stat(image); err == nil {
+		return run("tar", "-C", b.dir, "--no-same-owner", "-xzf", image)
+	}
+	if err := b.provision(); err != nil {
+		return err
+	}
+	unfinished := image + ".new"
+	if err := run("tar", "-C", b.dir, "-czf", unfinished, "private", "state"); err != nil {
+		return err
+	}
+	return os.Rename(unfinished, image)
+}
+
+// sambaImage names the image of a domain as this program and this Samba make
+// it, in a folder that exists.
+func sambaImage() (string, error) {
+	version, err := exec.Command(sambaProgram, "--version").Output()
+	if err != nil {
+		return "", err
+	}
+	key := sha256.New()
+	for _, input := range append([]string{string(version), sambaConfig(""), populateScript, password, servicePassword}, provisionArguments...) {
+		fmt.Fprintf(key, "%d %s", len(input), input)
+	}
+	cache, err := os.UserCacheDir()
+	if err != nil {
+		cache = os.TempDir()
+	}
+	dir := filepath.Join(cache, "adconnector-test")
+	name := "samba-" + hex.EncodeToString(key.Sum(nil)[:8]) + ".tar.gz"
+	return filepath.Join(dir, name), os.MkdirAll(dir, 0o700)
+}
+
+// provision makes the domain and its people.
+func (b *samba) provision() error {
+	arguments := append(provisionArguments[:len(provisionArguments):len(provisionArguments)], "--configfile="+b.file("smb.conf"))
+	return b.thread.do(func() error {
+		if err := run(sambaTool, arguments...); err != nil {
+			return err
+		}
+		// samba-tool has written its own idea of the configuration.
+		if err := os.WriteFile(b.file("smb.conf"), []byte(sambaConfig(b.dir)), 0o600); err != nil {
+			return err
+		}
+		return run(sambaPython, "-c", populateScript, b.file("smb.conf"), password, servicePassword)
+	})
+}
+
+func (b *samba) start() error {
+	for _, f := range b.forwards {
+		if err := f.open(); err != nil {
+			return err
+		}
+	}
+	b.server.PlainURL = fmt.Sprintf("ldap://127.0.0.1:%d", b.forwards[0].port)
+	b.server.URL = fmt.Sprintf("ldaps://127.0.0.1:%d", b.forwards[1].port)
+
+	cmd := exec.Command(sambaProgram, "--configfile="+b.file("smb.conf"), "--foreground", "--no-process-group", "--model=single")
+	var err error
+	if b.process, err = startProcess(b.thread, cmd); err != nil {
+		return err
+	}
+	if err := b.process.await(b.server.answers); err != nil {
+		b.stop()
+		return fmt.Errorf("%w\n%s", err, tail(b.log()))
+	}
 	return nil
+}
+
+func (b *samba) stop() {
+	for _, f := range b.forwards {
+		f.closeListener()
+	}
+	if b.process != nil {
+		b.process.stop()
+		b.process = nil
+	}
+	for _, f := range b.forwards {
+		f.close()
+	}
+}
+
+func (b *samba) freeze(on bool) error {
+	if b.process == nil {
+		return errors.New("the server is stopped")
+	}
+	return b.process.freeze(on)
+}
+
+func (b *samba) log() string {
+	text, err := os.ReadFile(b.file("log/samba"))
+	if err != nil {
+		return err.Error()
+	}
+	return string(text)
+}
+
+func (b *samba) remove() {
+	b.stop()
+	b.thread.end()
+	b.removeDir()
 }
