@@ -1,11 +1,27 @@
 // Package certauth answers two questions about a client certificate: is it
 // genuine, and whom does it name. It needs no directory and no network.
+//
+// The questions are asked anew at every sign-in, of the certificates that the
+// connection holds: a TLS session that is resumed or stays open for days knows
+// nothing of what expired or was taken off the list meanwhile.
 package certauth
 
 import (
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/hex"
+	"fmt"
+	"slices"
+	"strings"
 	"time"
 
 	"adconnector/ldapauth/setting"
+)
+
+// What the settings may say.
+const (
+	acceptChained = "chained"
+	ruleSubjectCN = "subject_cn"
 )
 
 // Config says which certificates are accepted and whom they name.
@@ -17,6 +33,7 @@ type Config struct {
 	Accept string `yaml:"accept"`
 	// CheckUsage demands client authentication (or smart-card logon) in the
 	// extended key usage and digitalSignature in the key usage, when present.
+	// It also refuses a CA certificate as a user's.
 	CheckUsage bool `yaml:"check_usage"`
 	// CheckValidity demands that now lies between notBefore and notAfter, of
 	// the leaf and of the chain.
@@ -24,6 +41,47 @@ type Config struct {
 	// UserName are the rules that find the account's name, in order. The only
 	// rule so far is "subject_cn".
 	UserName []string `yaml:"user_name"`
+}
+
+// DefaultConfig returns the settings that hold where the file is silent. It
+// lacks CAFiles, for which there can be no default.
+func DefaultConfig() Config {
+	return Config{
+		Accept:        acceptChained,
+		CheckUsage:    true,
+		CheckValidity: true,
+		UserName:      []string{ruleSubjectCN},
+	}
+}
+
+// Validate reports everything wrong with c at once, as [setting.Problems]. It
+// does not open files; [LoadAnchors] does.
+func (c *Config) Validate() error {
+	var p setting.Problems
+	if len(c.CAFiles) == 0 {
+		p.Addf("ca_files", "required: list the files with the certificates of the authorities that issue your users' certificates")
+	}
+	for i, file := range c.CAFiles {
+		if file == "" {
+			p.Addf(fmt.Sprintf("ca_files[%d]", i), "is empty: write the path of a certificate file, or remove the entry")
+		}
+	}
+	if c.Accept != acceptChained {
+		p.Addf("accept", "%q is not known: write %q, or leave it out", c.Accept, acceptChained)
+	}
+	if len(c.UserName) == 0 {
+		p.Addf("user_name", "must hold at least one rule: write [%s], or leave it out", ruleSubjectCN)
+	}
+	for i, rule := range c.UserName {
+		key := fmt.Sprintf("user_name[%d]", i)
+		switch {
+		case rule != ruleSubjectCN:
+			p.Addf(key, "%q is not a rule: the only one is %q", rule, ruleSubjectCN)
+		case slices.Contains(c.UserName[:i], rule):
+			p.Addf(key, "%q is listed twice: remove one", rule)
+		}
+	}
+	return p.Err()
 }
 
 // Certificate is what a verified certificate says, for the audit line, the
@@ -37,4 +95,46 @@ type Certificate struct {
 	Thumbprint string // SHA-256 of the DER, hexadecimal, lower case
 	NotBefore  time.Time
 	NotAfter   time.Time
+}
+
+// maxSerial is how many bytes of a serial number are shown. RFC 5280 section
+// 4.1.2.2 allows 20.
+const maxSerial = 64
+
+// Describe returns what a certificate says of itself. Nothing of it needs to be
+// true: it serves to tell people which certificate was refused. The texts are
+// safe to print and bounded, whatever the certificate holds.
+func Describe(leaf *x509.Certificate) *Certificate {
+	sum := sha256.Sum256(leaf.Raw)
+	return &Certificate{
+		Subject:    nameText(leaf.RawSubject),
+		Issuer:     nameText(leaf.RawIssuer),
+		Serial:     serialText(leaf),
+		Thumbprint: hex.EncodeToString(sum[:]),
+		NotBefore:  leaf.NotBefore,
+		NotAfter:   leaf.NotAfter,
+	}
+}
+
+func serialText(c *x509.Certificate) string {
+	serial := c.SerialNumber.Bytes()
+	switch {
+	case len(serial) == 0:
+		return "00"
+	case len(serial) > maxSerial:
+		return hex.EncodeToString(serial[:maxSerial]) + ellipsis
+	}
+	return hex.EncodeToString(serial)
+}
+
+// ellipsis ends a text that was cut.
+const ellipsis = "..."
+
+// clip cuts text from outside to a length that fits a line of a log.
+func clip(s string) string {
+	const most = 512
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + ellipsis
 }

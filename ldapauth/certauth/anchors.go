@@ -1,0 +1,130 @@
+package certauth
+
+import (
+	"bytes"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+
+	"adconnector/ldapauth/setting"
+)
+
+// Anchors are the authorities whose word is taken on who somebody is. They come
+// from the files that the operator named and from nowhere else. A nil *Anchors
+// holds nobody.
+type Anchors struct{ certs []*x509.Certificate }
+
+// LoadAnchors reads the trust anchors from PEM files, with any number of
+// certificates, or DER files. It takes all or nothing: a file that is missing,
+// empty or holds anything but certificates of authorities is an error that says
+// what to do, as [setting.Problems] under "ca_files[i]". Skipping what cannot be
+// read would turn a slip of the operator into an unexplained refusal, or into
+// trust in something else.
+func LoadAnchors(files []setting.File) (*Anchors, error) {
+	var p setting.Problems
+	a := &Anchors{}
+	if len(files) == 0 {
+		p.Addf("ca_files", "required: list the files with the certificates of the authorities that issue your users' certificates")
+	}
+	for i, file := range files {
+		certs, err := readAnchors(string(file))
+		if err != nil {
+			p.Addf(fmt.Sprintf("ca_files[%d]", i), "%v", err)
+		}
+		for _, c := range certs {
+			if !slices.ContainsFunc(a.certs, c.Equal) {
+				a.certs = append(a.certs, c)
+			}
+		}
+	}
+	if err := p.Err(); err != nil {
+		return nil, err
+	}
+	return a, nil
+}
+
+// Pool returns the anchors for [crypto/tls.Config].ClientCAs, from which
+// browsers learn which certificates to offer. The pool is the caller's own:
+// changing it changes nobody's trust.
+func (a *Anchors) Pool() *x509.CertPool {
+	return poolOf(a.Certificates(), view{})
+}
+
+// Certificates returns the anchors. They must not be changed.
+func (a *Anchors) Certificates() []*x509.Certificate {
+	if a == nil {
+		return nil
+	}
+	return slices.Clone(a.certs)
+}
+
+// readAnchors reads one file. Its errors lead with the file's name.
+func readAnchors(file string) ([]*x509.Certificate, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("%w: correct the path, or let the service's account read the file", err)
+	}
+	certs, err := parseAnchors(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	for _, c := range certs {
+		if err := checkAnchor(c); err != nil {
+			return nil, fmt.Errorf("%s: the certificate %q %w", file, nameText(c.RawSubject), err)
+		}
+	}
+	return certs, nil
+}
+
+// parseAnchors reads PEM if there is any sign of it, else DER.
+func parseAnchors(data []byte) ([]*x509.Certificate, error) {
+	const begin = "-----BEGIN "
+	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")) // some Windows editors put this first
+	if len(bytes.TrimSpace(data)) == 0 {
+		return nil, errors.New("is empty: put the authority's certificate there, or remove the file from the list")
+	}
+	blocks := bytes.Count(data, []byte(begin))
+	if blocks == 0 {
+		certs, err := x509.ParseCertificates(data)
+		if err != nil {
+			return nil, fmt.Errorf("is neither PEM nor DER: export the certificate as \"Base-64 encoded X.509\" (%w)", err)
+		}
+		return certs, nil
+	}
+	var certs []*x509.Certificate
+	for range blocks {
+		var block *pem.Block
+		// Decode jumps over a block that is damaged, so fewer come out than
+		// begin.
+		if block, data = pem.Decode(data); block == nil {
+			return nil, errors.New("holds a PEM block that is damaged or cut off: get the file again")
+		}
+		if block.Type != "CERTIFICATE" {
+			return nil, fmt.Errorf("holds a PEM block %q: leave nothing but CERTIFICATE blocks in it", clip(block.Type))
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("certificate %d in it cannot be read: get the file again (%w)", len(certs)+1, err)
+		}
+		certs = append(certs, c)
+	}
+	return certs, nil
+}
+
+// checkAnchor refuses a certificate that can never vouch for another. Being out
+// of date is no such reason: old and new stand side by side when an authority
+// renews.
+func checkAnchor(c *x509.Certificate) error {
+	switch {
+	case !c.BasicConstraintsValid || !c.IsCA:
+		return errors.New("is not that of an authority (it lacks \"CA:TRUE\"): put the certificate of its issuer there")
+	case c.KeyUsage != 0 && c.KeyUsage&x509.KeyUsageCertSign == 0:
+		return errors.New("is of an authority that may not sign certificates (key usage without keyCertSign): put the one that signs your users' certificates there")
+	case len(c.UnhandledCriticalExtensions) > 0:
+		return fmt.Errorf("has critical extensions that are not supported (%v): it cannot be used here", c.UnhandledCriticalExtensions)
+	}
+	return nil
+}

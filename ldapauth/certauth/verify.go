@@ -1,0 +1,369 @@
+package certauth
+
+import (
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"crypto/x509"
+	"encoding/asn1"
+	"errors"
+	"fmt"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	"adconnector/ldapauth/denial"
+)
+
+// Bounds on what a client may send. They are far above what real certificates
+// need and keep the cost of a refusal small.
+const (
+	maxCertificates = 10
+	maxCertificate  = 64 << 10  // bytes of one certificate
+	maxChain        = 128 << 10 // bytes of all certificates
+	maxNames        = 256       // subject alternative names of one certificate
+	minRSA          = 2048      // bits
+	maxRSA          = 8192      // bits; crypto/tls stops there as well
+	minCurve        = 256       // bits
+)
+
+// smartCardLogon stands for the extended key usage of the same name, which
+// crypto/x509 does not know, in the copies that it is given: see [view].
+const smartCardLogon x509.ExtKeyUsage = -1
+
+var (
+	oidSmartCardLogon = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 20, 2, 2}
+	oidKeyUsage       = asn1.ObjectIdentifier{2, 5, 29, 15}
+	oidSubjectAltName = asn1.ObjectIdentifier{2, 5, 29, 17}
+)
+
+// userUsages are what a user's certificate may be for; one of them is enough.
+// ExtKeyUsageAny must never be here: it stands for "do not check".
+var userUsages = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, smartCardLogon}
+
+// A Verifier decides which certificates are genuine and whom they name. It can
+// be used by many goroutines at once.
+type Verifier struct {
+	// Now tells the time. It may be changed before the first use.
+	Now func() time.Time
+
+	config Config
+	trust  atomic.Pointer[trust]
+}
+
+// trust is what can be prepared once for each set of anchors.
+type trust struct {
+	anchors  *Anchors
+	subjects map[string]bool // raw subjects of the anchors
+	strict   *x509.CertPool  // the anchors as the configuration sees them
+	lenient  *x509.CertPool  // the anchors without times and usages
+}
+
+// New returns a verifier that obeys c and trusts a. What c.CAFiles says is not
+// looked at: a is what was loaded from there.
+func New(c Config, a *Anchors) *Verifier {
+	c.UserName = slices.Clone(c.UserName)
+	v := &Verifier{Now: time.Now, config: c}
+	v.SetAnchors(a)
+	return v
+}
+
+// SetAnchors makes a the anchors of every [Verifier.Verify] that starts later.
+func (v *Verifier) SetAnchors(a *Anchors) {
+	t := &trust{
+		anchors:  a,
+		subjects: map[string]bool{},
+		strict:   poolOf(a.Certificates(), v.view()),
+		lenient:  poolOf(a.Certificates(), lenient),
+	}
+	for _, c := range a.Certificates() {
+		t.subjects[string(c.RawSubject)] = true
+	}
+	v.trust.Store(t)
+}
+
+// Verify checks the certificates that a client sent, leaf first, and returns
+// what the leaf says and whom it names. It must be called at every sign-in: no
+// earlier answer says anything about now.
+//
+// The order of the checks is a promise, because the first that fails gives the
+// reason. Size comes first, so that nothing costs much; then trust, because an
+// untrusted certificate may claim anything and deserves no further look; then
+// time, usage, keys and, of the leaf alone, the name.
+//
+// A refusal is a [*denial.Error]; there are no other errors.
+func (v *Verifier) Verify(chain []*x509.Certificate) (*Certificate, error) {
+	if err := checkSize(chain); err != nil {
+		return nil, err
+	}
+	leaf, now := chain[0], v.Now()
+	paths, err := v.findPaths(chain, now)
+	if err != nil {
+		return nil, err
+	}
+	if v.config.CheckUsage {
+		if err := checkUsage(leaf); err != nil {
+			return nil, err
+		}
+	}
+	if err := checkKeys(paths); err != nil {
+		return nil, err
+	}
+	if err := checkExtensions(leaf); err != nil {
+		return nil, err
+	}
+	name, rule, err := v.userName(leaf)
+	if err != nil {
+		return nil, err
+	}
+	c := Describe(leaf)
+	c.UserName, c.Rule = name, rule
+	return c, nil
+}
+
+// userName applies the rules in order; the first that yields a name decides,
+// and one that finds something wrong ends the search.
+func (v *Verifier) userName(leaf *x509.Certificate) (name, rule string, err error) {
+	for _, rule := range v.config.UserName {
+		if rule == ruleSubjectCN {
+			name, err := commonName(leaf.RawSubject)
+			return name, rule, err
+		}
+	}
+	return "", "", denial.New(denial.BadName, "no rule in user_name yields a name")
+}
+
+// checkSize refuses what would be costly to look at.
+func checkSize(chain []*x509.Certificate) error {
+	if len(chain) == 0 {
+		return denial.New(denial.BadCertificate, "no certificate was sent")
+	}
+	if len(chain) > maxCertificates {
+		return denial.New(denial.BadCertificate, "%d certificates were sent, more than %d", len(chain), maxCertificates)
+	}
+	total := 0
+	for i, c := range chain {
+		if c == nil || len(c.Raw) == 0 {
+			return denial.New(denial.BadCertificate, "certificate %d was not read from DER", i+1)
+		}
+		if total += len(c.Raw); len(c.Raw) > maxCertificate || total > maxChain {
+			return denial.New(denial.BadCertificate, "certificate %d makes the chain too large (%d bytes, %d in all)", i+1, len(c.Raw), total)
+		}
+		if n := len(c.DNSNames) + len(c.EmailAddresses) + len(c.IPAddresses) + len(c.URIs); n > maxNames {
+			return denial.New(denial.BadCertificate, "certificate %d has %d alternative names, more than %d", i+1, n, maxNames)
+		}
+		if k, ok := c.PublicKey.(*rsa.PublicKey); ok && k.N.BitLen() > maxRSA {
+			return denial.New(denial.BadCertificate, "certificate %d has an RSA key of %d bits, more than %d", i+1, k.N.BitLen(), maxRSA)
+		}
+	}
+	return nil
+}
+
+// findPaths returns the ways from the leaf to an anchor, at least one, or says
+// why there is none.
+func (v *Verifier) findPaths(chain []*x509.Certificate, now time.Time) ([][]*x509.Certificate, error) {
+	t := v.trust.Load()
+	paths, err := build(chain, t.strict, v.view(), now)
+	if err == nil {
+		return paths, nil
+	}
+	// A second try that knows neither time nor usage tells a certificate that
+	// nobody vouches for from one that is merely old or for something else.
+	genuine, lenientErr := build(chain, t.lenient, lenient, now)
+	if lenientErr != nil {
+		if weak := t.weakSignature(chain); weak != nil {
+			return nil, denial.New(denial.WeakSignature, "the certificate %q is signed with %v, which can be forged: have it issued again",
+				nameText(weak.RawSubject), weak.SignatureAlgorithm)
+		}
+		return nil, untrusted(chain[0], lenientErr)
+	}
+	if v.config.CheckValidity {
+		if err := checkTime(genuine, slices.Concat(chain, t.anchors.Certificates()), now); err != nil {
+			return nil, err
+		}
+	}
+	if !v.config.CheckUsage {
+		return nil, untrusted(chain[0], err)
+	}
+	if err := checkUsage(chain[0]); err != nil {
+		return nil, err
+	}
+	return nil, denial.New(denial.WrongUsage, "an issuer of the certificate %q may not issue for client authentication: %s",
+		nameText(chain[0].RawSubject), clip(err.Error()))
+}
+
+func untrusted(leaf *x509.Certificate, err error) error {
+	return denial.New(denial.Untrusted, "the certificate %q, issued by %q, leads to no certificate of ca_files: %s",
+		nameText(leaf.RawSubject), nameText(leaf.RawIssuer), clip(err.Error()))
+}
+
+// build asks crypto/x509 for the ways from the leaf to one of roots.
+func build(chain []*x509.Certificate, roots *x509.CertPool, w view, now time.Time) ([][]*x509.Certificate, error) {
+	leaf := w.of(chain[0])
+	if len(leaf.UnhandledCriticalExtensions) > 0 {
+		// These are judged by checkExtensions, and not before there is trust.
+		bare := *leaf
+		bare.UnhandledCriticalExtensions = nil
+		leaf = &bare
+	}
+	return leaf.Verify(x509.VerifyOptions{
+		Roots:         roots, // never nil, which would mean the system's
+		Intermediates: poolOf(chain[1:], w),
+		CurrentTime:   now,
+		KeyUsages:     userUsages,
+	})
+}
+
+// weakSignature returns the certificate because of whose signature no path
+// could be built: by names alone, the chain leads from the leaf over it to an
+// anchor. Names prove nothing, but here they only explain a refusal.
+func (t *trust) weakSignature(chain []*x509.Certificate) *x509.Certificate {
+	var weak *x509.Certificate
+	c := chain[0]
+	for range chain {
+		if weak == nil && isWeak(c.SignatureAlgorithm) {
+			weak = c
+		}
+		if t.subjects[string(c.RawIssuer)] {
+			return weak
+		}
+		i := slices.IndexFunc(chain, func(p *x509.Certificate) bool {
+			return p != c && string(p.RawSubject) == string(c.RawIssuer)
+		})
+		if i < 0 {
+			return nil
+		}
+		c = chain[i]
+	}
+	return nil
+}
+
+func isWeak(a x509.SignatureAlgorithm) bool {
+	switch a {
+	case x509.MD2WithRSA, x509.MD5WithRSA, x509.SHA1WithRSA, x509.DSAWithSHA1, x509.ECDSAWithSHA1:
+		return true
+	}
+	return false
+}
+
+// checkTime says which certificate is out of date, unless there is a path on
+// which none is. The paths are of copies that lost their times, so these are
+// looked up among the originals.
+func checkTime(paths [][]*x509.Certificate, originals []*x509.Certificate, now time.Time) error {
+	var first error
+	for _, path := range paths {
+		i := slices.IndexFunc(path, func(c *x509.Certificate) bool { return outdated(original(c, originals), now) != nil })
+		if i < 0 {
+			return nil
+		}
+		if first == nil {
+			first = outdated(original(path[i], originals), now)
+		}
+	}
+	return first
+}
+
+func original(c *x509.Certificate, originals []*x509.Certificate) *x509.Certificate {
+	return originals[slices.IndexFunc(originals, c.Equal)]
+}
+
+// outdated says in what way c does not cover now. The clock is in the text: it
+// may be the clock that is wrong.
+func outdated(c *x509.Certificate, now time.Time) error {
+	const layout = time.RFC3339
+	switch {
+	case now.After(c.NotAfter):
+		return denial.New(denial.Expired, "the certificate %q ended at %s, and the clock here says %s",
+			nameText(c.RawSubject), c.NotAfter.UTC().Format(layout), now.UTC().Format(layout))
+	case now.Before(c.NotBefore):
+		return denial.New(denial.NotYetValid, "the certificate %q begins at %s, and the clock here says %s",
+			nameText(c.RawSubject), c.NotBefore.UTC().Format(layout), now.UTC().Format(layout))
+	}
+	return nil
+}
+
+// checkUsage refuses a leaf that was not made for a user to sign in with. What
+// a certificate does not say is not granted: without an extended key usage, or
+// with one of "any", a certificate for a mail gateway would do.
+func checkUsage(leaf *x509.Certificate) error {
+	fault := ""
+	switch {
+	case leaf.IsCA:
+		fault = "is that of an authority, not of a user"
+	case leaf.KeyUsage&x509.KeyUsageDigitalSignature == 0 && hasExtension(leaf, oidKeyUsage):
+		fault = "lacks digitalSignature in its key usage"
+	case !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageClientAuth) && !hasSmartCardLogon(leaf):
+		fault = "has neither clientAuth nor smart-card logon in its extended key usage"
+	default:
+		return nil
+	}
+	return denial.New(denial.WrongUsage, "the certificate %q %s", nameText(leaf.RawSubject), fault)
+}
+
+// checkKeys refuses keys that are too weak or of a kind that nobody here knows,
+// unless there is a path without one.
+func checkKeys(paths [][]*x509.Certificate) error {
+	var first error
+	for _, path := range paths {
+		err := checkPathKeys(path)
+		if err == nil {
+			return nil
+		}
+		if first == nil {
+			first = err
+		}
+	}
+	return first
+}
+
+func checkPathKeys(path []*x509.Certificate) error {
+	for _, c := range path {
+		if err := checkKey(c); err != nil {
+			return denial.New(denial.WeakKey, "the certificate %q has %w", nameText(c.RawSubject), err)
+		}
+	}
+	return nil
+}
+
+func checkKey(c *x509.Certificate) error {
+	switch k := c.PublicKey.(type) {
+	case *rsa.PublicKey:
+		if n := k.N.BitLen(); n < minRSA {
+			return fmt.Errorf("an RSA key of %d bits, fewer than %d", n, minRSA)
+		}
+	case *ecdsa.PublicKey:
+		if p := k.Params(); p.BitSize < minCurve {
+			return fmt.Errorf("a key on the curve %s, smaller than %d bits", p.Name, minCurve)
+		}
+	case ed25519.PublicKey:
+	default:
+		return errors.New("a key of a kind that is not supported: use RSA, ECDSA or Ed25519")
+	}
+	return nil
+}
+
+// checkExtensions refuses a leaf with a critical extension that nobody here
+// understands. Alternative names may be critical (they must be when the subject
+// is empty, RFC 5280 section 4.2.1.6) and hold nothing but a principal name,
+// which crypto/x509 does not read: they add names and restrict nothing.
+func checkExtensions(leaf *x509.Certificate) error {
+	for _, id := range leaf.UnhandledCriticalExtensions {
+		if !id.Equal(oidSubjectAltName) {
+			return denial.New(denial.BadCertificate, "the certificate %q has the critical extension %v, which is not supported", nameText(leaf.RawSubject), id)
+		}
+	}
+	return nil
+}
+
+func hasExtension(c *x509.Certificate, id asn1.ObjectIdentifier) bool {
+	for i := range c.Extensions {
+		if c.Extensions[i].Id.Equal(id) {
+			return true
+		}
+	}
+	return false
+}
+
+func hasSmartCardLogon(c *x509.Certificate) bool {
+	return slices.ContainsFunc(c.UnknownExtKeyUsage, oidSmartCardLogon.Equal)
+}
