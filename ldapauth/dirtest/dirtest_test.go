@@ -1,10 +1,14 @@
 package dirtest_test
 
 import (
+	"errors"
+	"fmt"
 	"os"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
+	"time"
 
 	"adconnector/ldapauth/dirtest"
 
@@ -117,7 +121,7 @@ func bind(t *testing.T, s *dirtest.Server, dn, password string) string {
 			said += " " + c.(*ldap.ControlBeheraPasswordPolicy).ErrorString
 		}
 	}
-	return said
+	return strings.TrimSpace(said)
 }
 
 // serviceSearch searches as the service account.
@@ -185,5 +189,131 @@ func testTLS(t *testing.T, s *dirtest.Server) {
 		if c, err := ldap.DialURL(s.URL, conf); err == nil || !strings.Contains(err.Error(), "x509") {
 			t.Errorf("connected to %s: %v, %v", s.URL, c, err)
 		}
+	}
+}
+
+func TestMissing(t *testing.T) {
+	for _, tt := range []struct{ ci, all, want string }{
+		{"", "", "skip missing: slapd is not here"},
+		{"true", "", "fatal missing: slapd is not here"},
+		{"", "1", "fatal missing: slapd is not here"},
+	} {
+		t.Setenv("CI", tt.ci)
+		t.Setenv("ADCONNECTOR_TEST_ALL", tt.all)
+		r := &recorder{TB: t}
+		dirtest.Missing(r, "%s is not here", "slapd")
+		if len(r.calls) == 0 || r.calls[0] != tt.want {
+			t.Errorf("CI=%q ADCONNECTOR_TEST_ALL=%q: %q, want %q", tt.ci, tt.all, r.calls, tt.want)
+		}
+	}
+}
+
+// A recorder is a test that goes on when it is told to end.
+type recorder struct {
+	testing.TB
+	calls []string
+}
+
+func (r *recorder) Skipf(format string, args ...any) {
+	r.calls = append(r.calls, fmt.Sprintf("skip "+format, args...))
+}
+
+func (r *recorder) Fatalf(format string, args ...any) {
+	r.calls = append(r.calls, fmt.Sprintf("fatal "+format, args...))
+}
+
+func TestServersStopAndFreeze(t *testing.T) {
+	for kind, start := range map[string]func(testing.TB) *dirtest.Server{
+		dirtest.KindOpenLDAP: func(t testing.TB) *dirtest.Server { return dirtest.OpenLDAP(t, dirtest.OpenLDAPOptions{}) },
+		dirtest.KindSamba:    dirtest.SambaAD,
+	} {
+		t.Run(kind, func(t *testing.T) {
+			s := start(t)
+			url := s.URL
+			jon := s.DN(t, "jon")
+			c := dial(t, s, s.URL)
+			c.SetTimeout(300 * time.Millisecond)
+			if err := c.Bind(jon, s.Password); err != nil {
+				t.Fatal(err)
+			}
+
+			thaw := s.Freeze(t)
+			if err := c.Bind(jon, s.Password); err == nil || !strings.Contains(err.Error(), "timed out") {
+				t.Errorf("a frozen server: %v, want a time-out", err)
+			}
+			thaw()
+			if said := bind(t, s, jon, s.Password); said != "ok" {
+				t.Errorf("after the frost: %s", said)
+			}
+
+			s.Stop()
+			if _, err := ldap.DialURL(s.URL, ldap.DialWithTLSConfig(s.TLS(t))); !errors.Is(err, syscall.ECONNREFUSED) {
+				t.Errorf("dialling a stopped server: %v, want connection refused", err)
+			}
+			if err := c.Bind(jon, s.Password); err == nil {
+				t.Error("a connection survived the end of the server")
+			}
+
+			s.Start(t)
+			if s.URL != url {
+				t.Errorf("moved from %s to %s", url, s.URL)
+			}
+			if said := bind(t, s, jon, s.Password); said != "ok" {
+				t.Errorf("after the restart: %s", said)
+			}
+			if log := s.Log(); !strings.Contains(strings.ToLower(log), strings.ToLower(jon)) {
+				t.Errorf("the log does not tell of %s:\n%s", jon, log)
+			}
+		})
+	}
+}
+
+func TestOpenLDAPOptions(t *testing.T) {
+	s := dirtest.OpenLDAP(t, dirtest.OpenLDAPOptions{
+		Users: 250, Groups: 40, SizeLimit: 200, IdleSeconds: 1, NoMemberOf: true, TLSRequired: true, Quiet: true,
+	})
+	for filter, want := range map[string]int{
+		"(cn=many*)":   40,
+		"(cn=bg*)":     25,
+		"(cn=sg*)":     3,
+		"(uid=u00249)": 1,
+		"(memberOf=*)": 0,
+		"(uid=jonas)":  2,
+	} {
+		if got := len(serviceSearch(t, s, filter, "cn")); got != want {
+			t.Errorf("%s: %d entries, want %d", filter, got, want)
+		}
+	}
+	_, err := s.Admin(t).Search(&ldap.SearchRequest{BaseDN: s.BaseDN, Scope: ldap.ScopeWholeSubtree, Filter: "(uid=u*)"})
+	if err != nil {
+		t.Errorf("the administrator has no limit: %v", err)
+	}
+	c := dial(t, s, s.URL)
+	if err := c.Bind(s.BindDN, s.BindPassword); err != nil {
+		t.Fatal(err)
+	}
+	_, err = c.Search(&ldap.SearchRequest{BaseDN: s.BaseDN, Scope: ldap.ScopeWholeSubtree, Filter: "(uid=u*)"})
+	if !ldap.IsErrorWithCode(err, ldap.LDAPResultSizeLimitExceeded) {
+		t.Errorf("250 entries with a limit of 200: %v", err)
+	}
+	if err := dial(t, s, s.PlainURL).Bind(s.BindDN, s.BindPassword); !ldap.IsErrorWithCode(err, ldap.LDAPResultConfidentialityRequired) {
+		t.Errorf("a password in clear: %v", err)
+	}
+	for deadline := time.Now().Add(20 * time.Second); !c.IsClosing(); time.Sleep(10 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the server does not hang up on an idle client")
+		}
+	}
+	if log := s.Log(); strings.Contains(log, "BIND") {
+		t.Errorf("a quiet server logs operations:\n%s", log)
+	}
+}
+
+func TestOpenLDAPForgivesAnEmptyPassword(t *testing.T) {
+	s := dirtest.SharedOpenLDAP(t)
+	request := ldap.NewSimpleBindRequest(s.DN(t, "jon"), "", nil)
+	request.AllowEmptyPassword = true
+	if _, err := dial(t, s, s.URL).SimpleBind(request); err != nil {
+		t.Errorf("want a server that mistakes a missing password for a guest: %v", err)
 	}
 }

@@ -118,7 +118,7 @@ func (b *slapd) config() string {
 	line("TLSCertificateFile %s", b.file("cert.pem"))
 	line("TLSCertificateKeyFile %s", b.file("key.pem"))
 	line("TLSVerifyClient never")
-	line("allow bind_anon_cred")
+	line("allow bind_anon_cred bind_anon_dn")
 	line("threads 4")
 	line("idletimeout %d", o.IdleSeconds)
 	if o.SizeLimit > 0 {
