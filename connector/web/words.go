@@ -1,0 +1,82 @@
+package web
+
+import (
+	"net/http"
+
+	"adconnector/connector/signin"
+	"adconnector/ldapauth/denial"
+)
+
+// sentences say to a person why they were turned away and what to do. They
+// never say more than what has been proved; see sentence.
+var sentences = map[denial.Reason]string{
+	denial.BadCredentials:  "The user name or the password is not right. If you are sure of both, the account may be locked: wait a while or ask your help desk.",
+	denial.NoAccount:       "There is no account in the directory for this certificate. Ask your help desk which certificate to use.",
+	denial.SeveralAccounts: "This certificate fits more than one account in the directory, so it cannot say who you are. Ask your help desk to put that right.",
+	denial.Throttled:       "There were too many failed sign-ins. Wait a while, then try again.",
+	denial.NotAllowedHere:  "This way to sign in is not offered on the network that you are using.",
+	denial.SessionEnded:    "Your session has ended. Sign in again to go on.",
+
+	denial.AccountDisabled:    "Your account is disabled. Ask your help desk to enable it.",
+	denial.AccountExpired:     "Your account has expired. Ask your help desk to extend it.",
+	denial.AccountLocked:      "Your account is locked after too many failed sign-ins. Wait a while or ask your help desk to unlock it.",
+	denial.PasswordExpired:    "Your password has expired. Change it at your computer or ask your help desk, then sign in here again.",
+	denial.MustChangePassword: "You must change your password before you can sign in. Change it at your computer or ask your help desk.",
+	denial.OutsideHours:       "Your account may not sign in at this time. Try again during your working hours.",
+	denial.NotAtThisComputer:  "Your account may not sign in from here. Ask your help desk where it may.",
+
+	denial.Untrusted:      "It was not issued by an authority that is trusted here. Choose the certificate of your organisation.",
+	denial.Expired:        "It has expired, or the certificate of its issuer has. Ask your help desk for a new one.",
+	denial.NotYetValid:    "It is not valid yet. If it should be, ask your help desk to check the clocks.",
+	denial.WrongUsage:     "It was not issued for signing in. Choose another certificate.",
+	denial.WeakKey:        "Its key is too weak to be trusted. Ask your help desk for a new certificate.",
+	denial.WeakSignature:  "It is signed by a method that can no longer be trusted. Ask your help desk for a new certificate.",
+	denial.AmbiguousName:  "It does not name exactly one person. Ask your help desk for a new certificate.",
+	denial.BadName:        "The name in it cannot be the name of an account. Ask your help desk for a new certificate.",
+	denial.BadCertificate: "It is too large or too unusual to be checked. Ask your help desk for a new certificate.",
+}
+
+// plainToPasswords are the reasons that may be told to somebody who typed a
+// password. Only a right password makes the directory give the account's own
+// reasons; the others concern the connection and no account.
+//
+// AccountLocked is not among them: directories say it to wrong passwords too,
+// so it would tell a stranger that the account exists.
+var plainToPasswords = map[denial.Reason]bool{
+	denial.AccountDisabled:    true,
+	denial.AccountExpired:     true,
+	denial.PasswordExpired:    true,
+	denial.MustChangePassword: true,
+	denial.OutsideHours:       true,
+	denial.NotAtThisComputer:  true,
+	denial.Throttled:          true,
+	denial.NotAllowedHere:     true,
+}
+
+// sentence returns what to say to somebody who was turned away when they tried
+// to sign in by m. Whoever types passwords gets the same words for an unknown
+// user, a wrong password and everything else that would tell who exists.
+func sentence(m signin.Method, reason denial.Reason) string {
+	if m == signin.ByPassword && !plainToPasswords[reason] {
+		reason = denial.BadCredentials
+	}
+	if s, ok := sentences[reason]; ok {
+		return s
+	}
+	return sentences[denial.BadCredentials]
+}
+
+// deniedStatus returns the status of the page that says no. It tells no more
+// than the sentence does: all passwords that are refused get the same one.
+//
+// 401 goes without the challenge that belongs to it: browsers would answer that
+// by their own dialogue in place of our page.
+func deniedStatus(m signin.Method, reason denial.Reason) int {
+	switch {
+	case reason == denial.Throttled:
+		return http.StatusTooManyRequests
+	case m == signin.ByPassword && reason != denial.NotAllowedHere:
+		return http.StatusUnauthorized
+	}
+	return http.StatusForbidden
+}
