@@ -77,12 +77,16 @@ func (s *Service) writeAudit(ctx context.Context, a *Attempt, t *trail, id *Iden
 		add("authenticated_by", string(t.session.AuthenticatedBy))
 	}
 	if c := t.certificate; c != nil {
-		r.AddAttrs(slog.Group("certificate",
+		seen := []slog.Attr{
 			slog.String("subject", shorten(c.Subject)),
 			slog.String("issuer", shorten(c.Issuer)),
-			slog.String("serial", shorten(c.Serial)),
+			slog.String("serial", c.Serial),
 			slog.String("thumbprint", c.Thumbprint),
-			slog.String("rule", c.Rule)))
+		}
+		if c.Rule != "" { // none: the certificate was refused
+			seen = append(seen, slog.String("rule", c.Rule))
+		}
+		r.AddAttrs(slog.GroupAttrs("certificate", seen...))
 	}
 	if id != nil && err == nil {
 		r.AddAttrs(slog.Int("groups", len(id.Groups)))

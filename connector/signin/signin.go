@@ -11,7 +11,6 @@ import (
 	"log/slog"
 	"net/netip"
 	"time"
-	"unicode/utf8"
 
 	"adconnector/connector/iprange"
 	"adconnector/ldapauth"
@@ -40,10 +39,6 @@ const (
 	DenyWithoutGroups = "deny" // report a fault; nobody is let in
 	OmitGroups        = "omit" // let in without groups and say that they are incomplete
 )
-
-// maxUsername is the longest user name that the directory is asked for, in
-// characters.
-const maxUsername = 256
 
 // Options are the parts and the policy of a [Service].
 type Options struct {
@@ -198,12 +193,6 @@ func (s *Service) provePassword(ctx context.Context, c Password, remote netip.Ad
 	defer g.wrong() // unless something else comes of it
 
 	t.asked = true
-	if utf8.RuneCountInString(c.Username) > maxUsername {
-		return nil, &denial.Error{
-			Reason: denial.BadCredentials,
-			Err:    denial.New(denial.BadName, "a user name of more than %d characters", maxUsername),
-		}
-	}
 	account, err := s.directory.FindByName(ctx, c.Username)
 	if denial.ReasonOf(err) != "" {
 		// Whether there is nobody of that name, or several, is nothing that a
@@ -244,6 +233,9 @@ func (s *Service) byCertificate(ctx context.Context, c Certificate, remote netip
 	}
 	certificate, err := s.verifier.Verify(c.Chain)
 	if err != nil {
+		if len(c.Chain) > 0 {
+			t.certificate = certauth.Describe(c.Chain[0])
+		}
 		return nil, err
 	}
 	t.certificate, t.user = certificate, certificate.UserName

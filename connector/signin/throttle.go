@@ -13,7 +13,6 @@ import (
 	"adconnector/ldapauth/setting"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
-	"golang.org/x/text/cases"
 	"golang.org/x/text/unicode/norm"
 )
 
@@ -179,19 +178,8 @@ func network(a netip.Addr) netip.Prefix {
 // foldName makes spellings equal that directories hold to be equal: letter
 // case, the width of letters, and blanks around and between.
 func foldName(name string) string {
-	if !isPlain(name) {
-		name = norm.NFKC.String(cases.Fold().String(norm.NFKC.String(name)))
-	}
-	return strings.Join(strings.Fields(strings.ToLower(name)), " ")
-}
-
-func isPlain(s string) bool {
-	for i := range len(s) {
-		if s[i] >= 0x80 {
-			return false
-		}
-	}
-	return true
+	name = strings.ToLower(strings.ToUpper(norm.NFKC.String(name)))
+	return strings.Join(strings.Fields(name), " ")
 }
 
 // A limiter counts failures by key over a sliding window.

@@ -1,0 +1,252 @@
+package connector
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/url"
+	"os"
+	"path"
+	"path/filepath"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"adconnector/connector/front"
+	"adconnector/connector/iprange"
+	"adconnector/connector/signin"
+	"adconnector/connector/token"
+	"adconnector/connector/web"
+	"adconnector/connector/wsfed"
+	"adconnector/ldapauth"
+	"adconnector/ldapauth/certauth"
+	"adconnector/ldapauth/setting"
+)
+
+// Config is the whole configuration file. Each section is declared, checked and
+// obeyed by the package that it belongs to; a section that is a pointer is off
+// when it is absent.
+type Config struct {
+	// URL is what browsers open. Its path is a prefix for every route.
+	URL string `yaml:"url"`
+	// Listen is the address and port to listen on; by default all addresses
+	// and the port of URL.
+	Listen string `yaml:"listen"`
+	// DataDir is where the connector keeps its keys.
+	DataDir setting.File `yaml:"data_dir"`
+	// SiteName is the title of the pages; by default the host of URL.
+	SiteName string `yaml:"site_name"`
+
+	TLS         front.TLSConfig    `yaml:"tls"`
+	Certificate *CertificateConfig `yaml:"certificate"`
+	Password    *PasswordConfig    `yaml:"password"`
+	LDAP        ldapauth.Config    `yaml:"ldap"`
+	Session     web.SessionConfig  `yaml:"session"`
+	Signing     token.Config       `yaml:"signing"`
+	WSFed       *wsfed.Config      `yaml:"wsfed"`
+
+	Log LogConfig `yaml:"log"`
+	// AuditFile gets one JSON line for each sign-in attempt; by default they go
+	// where the log goes.
+	AuditFile setting.File `yaml:"audit_file"`
+
+	warnings []string
+}
+
+// CertificateConfig offers sign-in with a client certificate.
+type CertificateConfig struct {
+	// IPRanges are the addresses that are asked for a certificate; nobody else
+	// ever is.
+	IPRanges        []iprange.Prefix `yaml:"ip_ranges"`
+	certauth.Config `yaml:",inline"`
+}
+
+// Validate reports everything that is wrong with c.
+func (c *CertificateConfig) Validate() error {
+	var p setting.Problems
+	if len(c.IPRanges) == 0 {
+		p.Addf("ip_ranges", `is missing; write the networks whose computers have certificates, such as [10.0.0.0/8], or [0.0.0.0/0, "::/0"] for everyone`)
+	}
+	return errors.Join(append(p, setting.Split(c.Config.Validate())...)...)
+}
+
+// PasswordConfig offers sign-in with a password.
+type PasswordConfig struct {
+	// IPRanges are the addresses that are offered the form; none means all.
+	IPRanges []iprange.Prefix      `yaml:"ip_ranges"`
+	Throttle signin.ThrottleConfig `yaml:"throttle"`
+}
+
+// Validate reports everything that is wrong with c.
+func (c *PasswordConfig) Validate() error {
+	var p setting.Problems
+	p.Under("throttle", c.Throttle.Validate())
+	return p.Err()
+}
+
+// LogConfig says how much is logged, and how.
+type LogConfig struct {
+	Level  string `yaml:"level"`  // debug, info, warn or error
+	Format string `yaml:"format"` // auto, text or json
+}
+
+var (
+	logLevels  = []string{"debug", "info", "warn", "error"}
+	logFormats = []string{"auto", "text", "json"}
+)
+
+// Validate reports everything that is wrong with c.
+func (c *LogConfig) Validate() error {
+	var p setting.Problems
+	if !slices.Contains(logLevels, c.Level) {
+		p.Addf("level", "must be one of %s, not %q", strings.Join(logLevels, ", "), c.Level)
+	}
+	if !slices.Contains(logFormats, c.Format) {
+		p.Addf("format", "must be one of %s, not %q", strings.Join(logFormats, ", "), c.Format)
+	}
+	return p.Err()
+}
+
+// defaultConfig returns what holds where a file in the folder dir says nothing.
+// The optional sections are all there, with their defaults; the decoder turns
+// those off that the file does not have.
+func defaultConfig(dir string) *Config {
+	return &Config{
+		DataDir:     setting.File(filepath.Join(dir, "data")),
+		TLS:         front.TLSConfig{MinVersion: "1.2"},
+		Certificate: &CertificateConfig{Config: certauth.DefaultConfig()},
+		Password:    &PasswordConfig{Throttle: signin.DefaultThrottle()},
+		LDAP:        ldapauth.DefaultConfig(),
+		Session:     web.DefaultSessionConfig(),
+		Signing:     token.DefaultConfig(),
+		WSFed:       &wsfed.Config{},
+		Log:         LogConfig{Level: "info", Format: "auto"},
+	}
+}
+
+// LoadConfig reads the configuration file at path. The error is a
+// [*ConfigError] that holds every mistake in it, unless the file cannot be
+// read.
+func LoadConfig(path string) (*Config, error) {
+	dir, err := filepath.Abs(filepath.Dir(path))
+	if err != nil {
+		return nil, fmt.Errorf("configuration file: %w", err)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return nil, fmt.Errorf("configuration file: %w", err)
+	}
+	return ParseConfig(data, path, dir)
+}
+
+// ParseConfig reads a configuration file that is called name in messages and
+// whose relative paths start at the folder dir. The secrets that stand in files
+// of their own are read; no other file is. The error is a [*ConfigError].
+func ParseConfig(data []byte, name, dir string) (*Config, error) {
+	root, mistake := parseDocument(data)
+	if mistake != nil {
+		mistake.File = name
+		return nil, &ConfigError{[]Mistake{*mistake}}
+	}
+	c := defaultConfig(dir)
+	d := &decoder{
+		file:     name,
+		dir:      dir,
+		sections: sectionsByKey(reflect.TypeFor[Config](), "", map[string][]string{}),
+		places:   map[string]place{},
+		meant:    map[string]bool{},
+	}
+	d.decode(root, "", reflect.ValueOf(c).Elem())
+	d.validation(c.Validate())
+	if err := sorted(d.mistakes); err != nil {
+		return nil, err
+	}
+	c.complete()
+	c.warnings = d.warnings
+	return c, nil
+}
+
+// Warnings returns what the operator should know about files that the
+// configuration consists of and that can be used all the same.
+func (c *Config) Warnings() []string { return slices.Clone(c.warnings) }
+
+// complete sets what follows from the URL, which is valid, where the file says
+// nothing.
+func (c *Config) complete() {
+	u, _ := url.Parse(c.URL)
+	c.Listen = cmp.Or(c.Listen, ":"+cmp.Or(u.Port(), "443"))
+	c.SiteName = cmp.Or(c.SiteName, u.Hostname())
+}
+
+// Validate reports everything that is wrong with c. It touches neither files
+// nor the network.
+func (c *Config) Validate() error {
+	var p setting.Problems
+	validateURL(&p, c.URL)
+	validateListen(&p, c.Listen)
+	if c.DataDir == "" {
+		p.Addf("data_dir", "is empty; write the folder in which the connector may keep its keys, or remove the line")
+	}
+	p.Under("tls", c.TLS.Validate())
+	if c.Certificate == nil && c.Password == nil {
+		p.Addf("certificate", "is missing, and so is password: nobody could sign in; add at least one of the two sections")
+	}
+	if c.Certificate != nil {
+		p.Under("certificate", c.Certificate.Validate())
+	}
+	if c.Password != nil {
+		p.Under("password", c.Password.Validate())
+	}
+	p.Under("ldap", c.LDAP.Validate())
+	p.Under("session", c.Session.Validate())
+	p.Under("signing", c.Signing.Validate())
+	if c.WSFed != nil {
+		p.Under("wsfed", c.WSFed.Validate())
+	}
+	p.Under("log", c.Log.Validate())
+	return p.Err()
+}
+
+func validateURL(p *setting.Problems, raw string) {
+	const example = "write the address that browsers open, such as https://login.example.com"
+	u, err := url.Parse(raw)
+	switch {
+	case raw == "":
+		p.Addf("url", "is missing; %s", example)
+	case err != nil || u.Opaque != "":
+		p.Addf("url", "is not a URL; %s", example)
+	case u.Scheme != "https":
+		p.Addf("url", "must begin with https://; %s", example)
+	case u.Hostname() == "":
+		p.Addf("url", "names no host; %s", example)
+	case u.User != nil:
+		p.Addf("url", "must not hold a user name or a password; %s", example)
+	case !isPort(cmp.Or(u.Port(), "443"), 1) || strings.HasSuffix(u.Host, ":"):
+		p.Addf("url", "has no valid port; write a number from 1 to 65535 or leave it out")
+	case u.RawQuery != "" || u.ForceQuery || strings.Contains(raw, "#"):
+		p.Addf("url", "must end after the host, the port or a path: remove what begins with ? or #")
+	case u.Path != "" && (u.Path != "/" && path.Clean(u.Path) != u.Path || u.RawPath != "" || strings.ContainsAny(u.Path, `\;{}`)):
+		p.Addf("url", "has a path that browsers and proxies may read differently; write one such as /login, without a slash at its end")
+	}
+}
+
+func validateListen(p *setting.Problems, listen string) {
+	if listen == "" {
+		return // complete takes the port of the URL
+	}
+	if _, port, err := net.SplitHostPort(listen); err != nil || !isPort(port, 0) {
+		p.Addf("listen", `must be an address and a port, such as ":443" or "10.0.0.5:443" ("[fd00::5]:443" for IPv6), not %q`, listen)
+	}
+}
+
+func isPort(text string, least uint64) bool {
+	n, err := strconv.ParseUint(text, 10, 16)
+	return err == nil && n >= least
+}
+
+// Show writes the settings in effect to w, as a configuration file with every
+// default. Secrets are masked.
+func (c *Config) Show(w io.Writer) error { return show(w, reflect.ValueOf(c).Elem()) }
