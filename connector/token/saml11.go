@@ -99,6 +99,11 @@ func (s *SAML11) check() (method string, err error) {
 	case !IsText(s.Context) || !IsText(s.ID):
 		return "", errors.New("the context or the ID of a token holds characters that XML cannot carry")
 	}
+	for _, a := range id.Attributes {
+		if !IsText(a.Name) {
+			return "", fmt.Errorf("%q cannot be the name of an attribute", a.Name)
+		}
+	}
 	return method, nil
 }
 
