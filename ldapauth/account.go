@@ -1,0 +1,163 @@
+package ldapauth
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"adconnector/ldapauth/denial"
+
+	"github.com/go-ldap/ldap/v3"
+)
+
+// An Account is one person's entry as it was when it was found.
+type Account struct {
+	ID       string // stable: objectGUID as Windows writes it, else entryUUID
+	DN       string
+	Username string // sAMAccountName, else uid
+
+	entry   *ldap.Entry
+	dialect *dialect
+	policy  *policy // the password policy, if it is named and readable
+	proved  bool    // the directory has accepted the account's password
+}
+
+// First returns the first value of an attribute, "" if there is none. The case
+// of the name does not matter.
+func (a *Account) First(attribute string) string {
+	if v := a.Values(attribute); len(v) > 0 {
+		return v[0]
+	}
+	return ""
+}
+
+// Values returns the values of an attribute in the order in which the
+// directory gave them. The caller must not change them.
+func (a *Account) Values(attribute string) []string {
+	for _, x := range a.entry.Attributes {
+		if strings.EqualFold(x.Name, attribute) {
+			return x.Values
+		}
+	}
+	return nil
+}
+
+// State reports whether the account may sign in at now: nil, a denial that
+// says why not, or a fault when the entry holds something that cannot be
+// understood. It must be asked for every method of signing in, since all but a
+// password bypass the directory's own judgement.
+func (a *Account) State(now time.Time) error {
+	if err := a.dialect.state(a, now); err != nil {
+		return fmt.Errorf("account %q: %w", a.DN, err)
+	}
+	return nil
+}
+
+// FindByName returns the one person called name. The error is a denial with
+// the reason NoAccount, SeveralAccounts or BadName, or a fault.
+func (d *Directory) FindByName(ctx context.Context, name string) (*Account, error) {
+	if err := checkName(name); err != nil {
+		return nil, err
+	}
+	a, err := d.find(ctx, func(di *dialect) string { return d.userFilter(di).byName(name) })
+	if err != nil {
+		return nil, fmt.Errorf("looking for user %q: %w", name, err)
+	}
+	if !d.userFilter(a.dialect).matches(a, name) {
+		return nil, denial.New(denial.NoAccount, "the directory found %q for the user name %q, but that is not its name", a.DN, name)
+	}
+	return a, nil
+}
+
+// FindByID returns the person whose [Account.ID] is id. Whoever was moved out
+// of the base, or is no longer let through by the user filter, is NoAccount.
+func (d *Directory) FindByID(ctx context.Context, id string) (*Account, error) {
+	if _, ok := guidBytes(id); !ok {
+		return nil, denial.New(denial.BadName, "%q is not an account's ID", id)
+	}
+	a, err := d.find(ctx, func(di *dialect) string {
+		value, _ := di.idValue(id)
+		return "(&(" + di.id + "=" + EscapeFilter(value) + ")" + d.userFilter(di).anyone() + ")"
+	})
+	if err != nil {
+		return nil, fmt.Errorf("looking for the account with ID %s: %w", id, err)
+	}
+	if !strings.EqualFold(a.ID, id) {
+		return nil, denial.New(denial.NoAccount, "the directory found %q for the ID %s, but that is not its ID", a.DN, id)
+	}
+	return a, nil
+}
+
+// find returns the one person whom the filter finds.
+func (d *Directory) find(ctx context.Context, filter func(*dialect) string) (*Account, error) {
+	// Two are enough to know that it is not one.
+	result, di, err := d.search(ctx, func(di *dialect) *ldap.SearchRequest {
+		return subtree(d.config.BaseDN, 2, d.timeout, filter(di), d.attributesOf(di))
+	})
+	switch {
+	case sizeLimit(err), err == nil && len(result.Entries) > 1:
+		return nil, denial.New(denial.SeveralAccounts, "more than one entry fits")
+	case ldap.IsErrorWithCode(err, ldap.LDAPResultNoSuchObject):
+		return nil, fmt.Errorf("base_dn %q does not exist or is hidden from the service account: %w", d.config.BaseDN, err)
+	case ldap.IsErrorWithCode(err, ldap.LDAPResultReferral):
+		return nil, fmt.Errorf("base_dn %q is held by another server, and referrals are not followed: list that server in urls", d.config.BaseDN)
+	case err != nil:
+		return nil, err
+	case len(result.Entries) == 0:
+		return nil, denial.New(denial.NoAccount, "no entry fits")
+	}
+	return d.account(ctx, di, result.Entries[0])
+}
+
+// account returns the entry as an account, if it is a person's.
+func (d *Directory) account(ctx context.Context, di *dialect, e *ldap.Entry) (*Account, error) {
+	a := &Account{DN: e.DN, entry: e, dialect: di}
+	a.Username = a.First(di.username)
+	if err := a.checkPerson(); err != nil {
+		return nil, err
+	}
+	raw := a.First(di.id)
+	id, ok := di.idText(raw)
+	if !ok {
+		return nil, fmt.Errorf("entry %q shows no usable %s, the attribute that identifies it for good: let the service account read it, and check ldap.schema", e.DN, di.id)
+	}
+	if a.ID = id; a.DN == "" {
+		return nil, errors.New("the directory sent an entry without a DN")
+	}
+	if dn := a.First("pwdPolicySubentry"); dn != "" {
+		var err error
+		if a.policy, err = d.policy(ctx, dn); err != nil {
+			return nil, fmt.Errorf("reading the password policy %q: %w", dn, err)
+		}
+	}
+	return a, nil
+}
+
+// notPersons are the classes of entries that can have a name and a password,
+// but are nobody.
+var notPersons = []string{
+	"computer", "msDS-ManagedServiceAccount", "msDS-GroupManagedServiceAccount", "trustedDomain",
+	"group", "groupOfNames", "groupOfUniqueNames", "groupOfMembers", "posixGroup", "device",
+}
+
+// checkPerson refuses entries of machines and groups, whatever filter found
+// them: a computer's account could otherwise be named like a person's.
+func (a *Account) checkPerson() error {
+	classes := a.Values("objectClass")
+	if len(classes) == 0 {
+		return fmt.Errorf("entry %q shows no objectClass: let the service account read it", a.DN)
+	}
+	for _, c := range classes {
+		for _, n := range notPersons {
+			if strings.EqualFold(c, n) {
+				return denial.New(denial.NoAccount, "%q is a %s, not a person", a.DN, n)
+			}
+		}
+	}
+	if strings.HasSuffix(a.First("sAMAccountName"), "$") {
+		return denial.New(denial.NoAccount, "%q is a machine's or a trust's account, not a person's", a.DN)
+	}
+	return nil
+}

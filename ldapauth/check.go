@@ -1,0 +1,229 @@
+package ldapauth
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"time"
+
+	"github.com/go-ldap/ldap/v3"
+)
+
+// Level says how bad a finding is.
+type Level int
+
+// The levels.
+const (
+	OK Level = iota
+	Warning
+	Failure
+)
+
+// A Finding is one thing that was looked at.
+type Finding struct {
+	Level   Level
+	Subject string // what was looked at, such as the URL of a server
+	Text    string // what was found, and if it is not well, what to do
+}
+
+// maxSkew is how far the clocks of the directory and of this machine may be
+// apart. Kerberos, and with it the domain, allows five minutes.
+const maxSkew = 5 * time.Minute
+
+// Check looks at every server as an operator would: can it be reached, is its
+// certificate good, does it accept the service account, are base, people and
+// groups there, is its clock right. It checks no password but the service
+// account's, once for each server.
+func (d *Directory) Check(ctx context.Context) []Finding {
+	var r report
+	for _, s := range d.servers {
+		r.subject = s.url
+		s.check(ctx, &r)
+	}
+	return r.findings
+}
+
+// report gathers findings about a server.
+type report struct {
+	subject  string
+	findings []Finding
+}
+
+func (r *report) add(l Level, format string, args ...any) {
+	r.findings = append(r.findings, Finding{l, r.subject, fmt.Sprintf(format, args...)})
+}
+
+func (s *server) check(ctx context.Context, r *report) {
+	ctx, cancel := context.WithTimeoutCause(ctx, 10*s.d.timeout, errNoAnswer)
+	defer cancel()
+	dialCtx, cancelDial := context.WithTimeoutCause(ctx, s.d.timeout, errNoAnswer)
+	c, err := dial(dialCtx, s.address, s.d.tls, s.d.config.StartTLS, s.d.timeout)
+	cancelDial()
+	if err != nil {
+		r.add(Failure, "%s", s.explain(err))
+		return
+	}
+	defer c.close()
+	stop := context.AfterFunc(ctx, c.close)
+	defer stop()
+	if s.tls || s.d.config.StartTLS {
+		r.add(OK, "reachable, the certificate is trusted and bears the name %s", s.host)
+	} else {
+		r.add(Warning, "reachable, but not encrypted: passwords can be read on the way; write ldaps:// or set ldap.start_tls: true")
+	}
+	if err := s.introduce(c); err != nil {
+		r.add(Failure, "%v", err)
+		return
+	}
+	s.checkContent(c, r)
+}
+
+// checkContent looks at what the server holds.
+func (s *server) checkContent(c *conn, r *report) {
+	if s.d.config.BindDN == "" {
+		r.add(Warning, "searches are anonymous: set ldap.bind_dn and ldap.bind_password_file unless the directory shows account states to everybody")
+	} else {
+		r.add(OK, "accepts the service account %s", s.d.config.BindDN)
+	}
+	r.add(OK, "spoken to as %s", c.dialect.name)
+	root, err := readRoot(c, s.d.timeout)
+	if err != nil {
+		r.add(Failure, "%v", err)
+		return
+	}
+	if found, err := recognise(root); err == nil && found.tokenGroups != c.dialect.tokenGroups {
+		r.add(Warning, "looks like %s, but ldap.schema says %s", found.name, c.dialect.name)
+	}
+	checkClock(root, s.d.now(), r)
+	base := s.d.config.BaseDN
+	if _, err := c.ldap.Search(request(base, ldap.ScopeBaseObject, 1, s.d.timeout, "(objectClass=*)", []string{"objectClass"})); err != nil {
+		r.add(Failure, "the base %q cannot be read: check ldap.base_dn and the rights of the service account (%v)", base, unwrapped(err))
+		return
+	}
+	r.add(OK, "the base %s is there", base)
+	s.checkUsers(c, r)
+	if s.d.config.Groups.Include {
+		s.checkGroups(c, r)
+	}
+}
+
+// checkUsers looks for any person, and whether what decides can be seen.
+func (s *server) checkUsers(c *conn, r *report) {
+	filter := s.d.userFilter(c.dialect).anyone()
+	start := time.Now()
+	result, err := c.ldap.Search(subtree(s.d.config.BaseDN, 1, s.d.timeout, filter, s.d.attributesOf(c.dialect)))
+	took := time.Since(start).Round(time.Millisecond)
+	switch {
+	case err != nil && !sizeLimit(err):
+		r.add(Failure, "searching for people with %s: %v", filter, unwrapped(err))
+		return
+	case len(result.Entries) == 0:
+		r.add(Failure, "no person found with %s: check ldap.base_dn, ldap.user_filter and the rights of the service account", filter)
+		return
+	}
+	a := &Account{DN: result.Entries[0].DN, entry: result.Entries[0], dialect: c.dialect}
+	if _, ok := c.dialect.idText(a.First(c.dialect.id)); !ok {
+		r.add(Failure, "the entry %s shows no %s, by which accounts are told apart: let the service account read it", a.DN, c.dialect.id)
+		return
+	}
+	if c.dialect.tokenGroups && a.First("userAccountControl") == "" {
+		r.add(Failure, "the entry %s shows no userAccountControl, so that disabled accounts cannot be told: let the service account read it", a.DN)
+		return
+	}
+	r.add(OK, "people are found (%s, in %v)", a.DN, took)
+}
+
+// checkGroups looks for any group.
+func (s *server) checkGroups(c *conn, r *report) {
+	filter := s.d.config.Groups.Filter
+	if filter == "" {
+		filter = c.dialect.groupFilter
+	}
+	filter = strings.ReplaceAll(filter, placeholder, "*")
+	base := s.d.groupBase()
+	result, err := c.ldap.Search(subtree(base, 1, s.d.timeout, filter, []string{s.d.config.Groups.Attribute}))
+	switch {
+	case err != nil && !sizeLimit(err):
+		r.add(Failure, "searching for groups under %q with %s: %v", base, filter, unwrapped(err))
+	case len(result.Entries) == 0:
+		r.add(Warning, "no group found under %q with %s: check ldap.groups.base_dn and ldap.groups.filter, or set ldap.groups.include: false", base, filter)
+	case s.d.groupName(result.Entries[0]) == "":
+		r.add(Warning, "the group %s has no attribute %s, so it is not reported: check ldap.groups.attribute", result.Entries[0].DN, s.d.config.Groups.Attribute)
+	default:
+		r.add(OK, "groups are found (%s)", s.d.groupName(result.Entries[0]))
+	}
+}
+
+// checkClock compares the clocks, where the server tells the time.
+func checkClock(root *ldap.Entry, now time.Time, r *report) {
+	text := root.GetEqualFoldAttributeValue("currentTime")
+	t, ok := generalizedTime(text)
+	if !ok {
+		return
+	}
+	skew := now.Sub(t).Round(time.Second)
+	switch {
+	case skew.Abs() > maxSkew:
+		r.add(Failure, "its clock and the one of this machine are %v apart: set both by the same time server", skew.Abs())
+	case skew.Abs() > maxSkew/5:
+		r.add(Warning, "its clock and the one of this machine are %v apart: let both use the same time server", skew.Abs())
+	default:
+		r.add(OK, "its clock agrees with the one of this machine")
+	}
+}
+
+// explain says in words why a connection cannot be had.
+func (s *server) explain(err error) string {
+	var dns *net.DNSError
+	switch {
+	case errors.As(err, &dns):
+		return fmt.Sprintf("the host name %s cannot be resolved: check ldap.urls and the DNS of this machine (%v)", s.host, err)
+	case isCertificateError(err):
+		return s.explainCertificate(err)
+	case errors.Is(err, errNoAnswer):
+		return fmt.Sprintf("does not answer: check the host, port %s and the firewalls in between (%v)", s.port, err)
+	}
+	return fmt.Sprintf("cannot be used: check the host, port %s, the firewalls in between, and whether it speaks %s there (%v)",
+		s.port, map[bool]string{true: "ldaps", false: "ldap"}[s.tls], err)
+}
+
+func isCertificateError(err error) bool {
+	_, ok := errors.AsType[*tls.CertificateVerificationError](err)
+	return ok
+}
+
+// explainCertificate says what is wrong with the server's certificate and what
+// is missing. Nothing is sent to the server on the strength of it.
+func (s *server) explainCertificate(err error) string {
+	failed, _ := errors.AsType[*tls.CertificateVerificationError](err)
+	if len(failed.UnverifiedCertificates) == 0 {
+		return err.Error()
+	}
+	leaf := failed.UnverifiedCertificates[0]
+	last := failed.UnverifiedCertificates[len(failed.UnverifiedCertificates)-1]
+	if _, ok := errors.AsType[x509.HostnameError](err); ok {
+		return fmt.Sprintf("its certificate is not for %s but for %s: write one of these names in ldap.urls, or have the certificate reissued",
+			s.host, strings.Join(namesOf(leaf), ", "))
+	}
+	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		return fmt.Sprintf("its certificate (%s) leads to an unknown issuer: add the certificate of %q to ldap.ca_files", leaf.Subject, last.Issuer)
+	}
+	return fmt.Sprintf("its certificate (%s, valid from %s to %s) is refused: %v", leaf.Subject,
+		leaf.NotBefore.Format(time.DateOnly), leaf.NotAfter.Format(time.DateOnly), failed.Err)
+}
+
+// namesOf returns the names that a certificate bears.
+func namesOf(c *x509.Certificate) []string {
+	list := append([]string{}, c.DNSNames...)
+	for _, ip := range c.IPAddresses {
+		list = append(list, ip.String())
+	}
+	if len(list) == 0 {
+		list = append(list, "nobody (it has no subject alternative names)")
+	}
+	return list
+}

@@ -1,0 +1,262 @@
+package ldapauth
+
+import (
+	"fmt"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"adconnector/ldapauth/secret"
+	"adconnector/ldapauth/setting"
+
+	"github.com/go-ldap/ldap/v3"
+)
+
+// Config says which directory to ask and how to find people in it.
+type Config struct {
+	// URLs of the servers of one directory in order of preference, such as
+	// "ldaps://dc1.example.com". All hold the same entries.
+	URLs []string `yaml:"urls"`
+	// StartTLS turns ldap:// URLs into encrypted ones. It is a demand: a
+	// server that cannot do it is not used.
+	StartTLS bool `yaml:"start_tls"`
+	// AllowCleartext lets passwords cross the network in clear, for ldap://
+	// URLs without StartTLS that lead to another machine.
+	AllowCleartext bool `yaml:"allow_cleartext"`
+	// CAFiles hold the certificates (PEM or DER) that vouch for the servers.
+	// None means the system's roots.
+	CAFiles []setting.File `yaml:"ca_files"`
+	// BindDN is the service account, as a DN or as user@domain. Without one
+	// searches are anonymous.
+	BindDN           string        `yaml:"bind_dn"`
+	BindPassword     secret.String `yaml:"bind_password"`
+	BindPasswordFile setting.File  `yaml:"bind_password_file"`
+	// BaseDN is where people are looked for, in the whole subtree.
+	BaseDN string `yaml:"base_dn"`
+	// Schema is one of [Schemas]; "auto" asks the server.
+	Schema string `yaml:"schema"`
+	// UserFilter finds an account by name; {0} is the escaped name.
+	UserFilter string `yaml:"user_filter"`
+	// UserSearch finds accounts by a part of a name, for upstreams that look
+	// people up.
+	UserSearch string `yaml:"user_search"`
+	// Timeout bounds every single operation, connecting included.
+	Timeout setting.Duration `yaml:"timeout"`
+	Groups  GroupsConfig     `yaml:"groups"`
+	Pool    PoolConfig       `yaml:"pool"`
+}
+
+// GroupsConfig says which groups of a user are reported.
+type GroupsConfig struct {
+	Include bool `yaml:"include"`
+	// Nested also reports the groups that the user's groups are members of.
+	Nested bool `yaml:"nested"`
+	// Attribute of the group's entry that is its reported name.
+	Attribute string `yaml:"attribute"`
+	// BaseDN is where groups are; by default the base of the people. Groups
+	// elsewhere are neither reported nor followed.
+	BaseDN string `yaml:"base_dn"`
+	// Filter finds the groups that {0}, an escaped DN, is a direct member of.
+	Filter string `yaml:"filter"`
+	// Cache is how long the name of a group and its own memberships may be
+	// remembered. A user's memberships are read at every sign-in.
+	Cache setting.Duration `yaml:"cache"`
+	// Timeout bounds the search for all groups of a user.
+	Timeout setting.Duration `yaml:"timeout"`
+	// OnFailure is "deny" or "omit". This package always reports the failure
+	// as [ErrGroups]; whoever asked acts on it.
+	OnFailure string `yaml:"on_failure"`
+}
+
+// PoolConfig bounds the connections to each server.
+type PoolConfig struct {
+	// Search connections carry the service account's searches, many at once.
+	Search int `yaml:"search"`
+	// Bind connections check users' passwords, one at a time each.
+	Bind int `yaml:"bind"`
+}
+
+// What groups.on_failure may be.
+const (
+	OnFailureDeny = "deny"
+	OnFailureOmit = "omit"
+)
+
+// DefaultConfig returns the settings that hold where the file says nothing.
+func DefaultConfig() Config {
+	return Config{
+		Schema:  schemaAuto,
+		Timeout: setting.Duration(5 * time.Second),
+		Groups: GroupsConfig{
+			Include:   true,
+			Nested:    true,
+			Attribute: "cn",
+			Cache:     setting.Duration(10 * time.Minute),
+			Timeout:   setting.Duration(20 * time.Second),
+			OnFailure: OnFailureDeny,
+		},
+		Pool: PoolConfig{Search: 8, Bind: 16},
+	}
+}
+
+// Validate reports everything wrong with c at once. Keys are relative to the
+// section. It touches neither files nor the network.
+func (c *Config) Validate() error {
+	var p setting.Problems
+	c.validateURLs(&p)
+	c.validateBind(&p)
+	validateDN(&p, "base_dn", c.BaseDN, true)
+	if c.Schema != schemaAuto && dialects[c.Schema] == nil {
+		p.Addf("schema", "%q is not known; write one of %s", c.Schema, strings.Join(Schemas(), ", "))
+	}
+	if c.UserFilter != "" {
+		if _, err := parseUserFilter(c.UserFilter); err != nil {
+			p.Addf("user_filter", "%v", err)
+		}
+	}
+	if c.UserSearch != "" {
+		if err := checkTemplate(c.UserSearch); err != nil {
+			p.Addf("user_search", "%v", err)
+		}
+	}
+	validateTimeout(&p, "timeout", c.Timeout)
+	c.Groups.validate(&p)
+	for _, n := range []struct {
+		key   string
+		value int
+	}{{"pool.search", c.Pool.Search}, {"pool.bind", c.Pool.Bind}} {
+		if n.value < 1 || n.value > maxPool {
+			p.Addf(n.key, "%d connections make no sense; write a number from 1 to %d", n.value, maxPool)
+		}
+	}
+	return p.Err()
+}
+
+// maxPool keeps a slip of the finger from opening thousands of connections.
+const maxPool = 256
+
+func (c *Config) validateURLs(p *setting.Problems) {
+	if len(c.URLs) == 0 {
+		p.Addf("urls", `at least one server is needed, such as "ldaps://dc1.example.com"`)
+	}
+	for i, raw := range c.URLs {
+		key := fmt.Sprintf("urls[%d]", i)
+		s, err := parseURL(raw)
+		switch {
+		case err != nil:
+			p.Addf(key, "%v", err)
+		case slices.Contains(c.URLs[:i], raw):
+			p.Addf(key, "%q is listed twice; remove one", raw)
+		case !s.tls && !c.StartTLS && !c.AllowCleartext && !isLoopback(s.host):
+			p.Addf(key, "passwords would cross the network in clear: write ldaps:// or set start_tls: true")
+		}
+	}
+	for i, f := range c.CAFiles {
+		if f == "" {
+			p.Addf(fmt.Sprintf("ca_files[%d]", i), "is empty; write the path of a certificate file or remove the line")
+		}
+	}
+}
+
+func (c *Config) validateBind(p *setting.Problems) {
+	given := c.BindPassword.IsSet() || c.BindPasswordFile != ""
+	switch {
+	case c.BindDN == "" && given:
+		p.Addf("bind_dn", "is missing although there is a password for it; write the service account's DN or remove the password")
+	case c.BindDN != "" && !given:
+		p.Addf("bind_password", "is missing; write bind_password_file with the path of a file that holds the service account's password")
+	case c.BindPassword.IsSet() && !sendable(c.BindPassword):
+		p.Addf("bind_password", "is empty, blank or holds a NUL; directories take that for an anonymous sign-in")
+	}
+	if strings.ContainsFunc(c.BindDN, isControl) {
+		p.Addf("bind_dn", "holds a control character")
+	}
+}
+
+func (g *GroupsConfig) validate(p *setting.Problems) {
+	if !attributeName.MatchString(g.Attribute) {
+		p.Addf("groups.attribute", "%q is not the name of an attribute; write one such as cn", g.Attribute)
+	}
+	validateDN(p, "groups.base_dn", g.BaseDN, false)
+	if g.Filter != "" {
+		if err := checkTemplate(g.Filter); err != nil {
+			p.Addf("groups.filter", "%v", err)
+		}
+	}
+	if g.Cache < 0 {
+		p.Addf("groups.cache", "%v is negative; write 0s to remember nothing", g.Cache)
+	}
+	validateTimeout(p, "groups.timeout", g.Timeout)
+	if g.OnFailure != OnFailureDeny && g.OnFailure != OnFailureOmit {
+		p.Addf("groups.on_failure", "%q is not known; write %s or %s", g.OnFailure, OnFailureDeny, OnFailureOmit)
+	}
+}
+
+var attributeName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9-]*$`)
+
+func validateDN(p *setting.Problems, key, dn string, required bool) {
+	if dn == "" {
+		if required {
+			p.Addf(key, `is missing; write a DN such as "dc=example,dc=com"`)
+		}
+		return
+	}
+	if parsed, err := ldap.ParseDN(dn); err != nil || len(parsed.RDNs) == 0 {
+		p.Addf(key, `%q is not a DN; write one such as "ou=people,dc=example,dc=com"`, dn)
+	}
+}
+
+func validateTimeout(p *setting.Problems, key string, d setting.Duration) {
+	const least, most = setting.Duration(10 * time.Millisecond), setting.Duration(10 * time.Minute)
+	if d < least || d > most {
+		p.Addf(key, "%v is out of bounds; write a duration from %v to %v", d, least, most)
+	}
+}
+
+// address is a server as a URL names it.
+type address struct {
+	url  string // as configured, for messages
+	host string // the name that the certificate must bear
+	port string
+	tls  bool // from the first byte
+}
+
+// parseURL reads the URL of a server. It accepts nothing that would be
+// ignored, such as a base DN in the path.
+func parseURL(raw string) (address, error) {
+	u, err := url.Parse(raw)
+	if err != nil {
+		return address{}, fmt.Errorf(`%q is not a URL; write one such as "ldaps://dc1.example.com"`, raw)
+	}
+	a := address{url: raw, host: u.Hostname(), port: u.Port(), tls: u.Scheme == "ldaps"}
+	switch {
+	case u.Scheme != "ldap" && u.Scheme != "ldaps":
+		return address{}, fmt.Errorf(`%q must begin with ldaps:// or ldap://`, raw)
+	case a.host == "":
+		return address{}, fmt.Errorf(`%q names no host; write a URL such as "ldaps://dc1.example.com"`, raw)
+	case u.User != nil:
+		return address{}, fmt.Errorf("a URL must not hold a user name or password; use bind_dn and bind_password_file")
+	case u.Path != "" && u.Path != "/", u.RawQuery != "", u.Fragment != "":
+		return address{}, fmt.Errorf(`%q must end after the host and port; the base belongs in base_dn`, raw)
+	}
+	switch {
+	case a.port == "" && a.tls:
+		a.port = "636"
+	case a.port == "":
+		a.port = "389"
+	default:
+		if n, err := strconv.ParseUint(a.port, 10, 16); err != nil || n == 0 {
+			return address{}, fmt.Errorf("%q has no valid port", raw)
+		}
+	}
+	return a, nil
+}
+
+func isLoopback(host string) bool {
+	ip, err := netip.ParseAddr(host)
+	return strings.EqualFold(host, "localhost") || err == nil && ip.Unmap().IsLoopback()
+}

@@ -1,0 +1,117 @@
+package ldapauth
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-ldap/ldap/v3"
+)
+
+// schemaAuto is the schema setting that asks the server.
+const schemaAuto = "auto"
+
+// A dialect is what differs between kinds of directories.
+type dialect struct {
+	name       string
+	userFilter string // finds a person by name
+	id         string // attribute that never changes and is never reused
+	idText     func(string) (string, bool)
+	idValue    func(string) (string, bool) // the inverse of idText
+	username   string
+	attributes []string // asked for besides profile and id
+	// groupFilter finds the groups that {0}, an escaped DN, is a member of.
+	groupFilter string
+	// tokenGroups says that the server works out nested groups by itself.
+	tokenGroups bool
+	state       func(*Account, time.Time) error
+}
+
+var activeDirectory = &dialect{
+	name: "active_directory",
+	// Computers are users by class, but not persons by category.
+	userFilter: "(&(objectCategory=person)(objectClass=user)(sAMAccountName={0}))",
+	id:         "objectGUID",
+	idText:     guidText,
+	idValue:    guidBytes,
+	username:   "sAMAccountName",
+	attributes: []string{
+		"objectSid", "primaryGroupID", "userAccountControl", "msDS-User-Account-Control-Computed",
+		"accountExpires", "lockoutTime", "pwdLastSet", "logonHours", "userWorkstations",
+	},
+	groupFilter: "(&(objectClass=group)(member={0}))",
+	tokenGroups: true,
+	state:       activeDirectoryState,
+}
+
+var openLDAP = &dialect{
+	name:       "openldap",
+	userFilter: "(&(objectClass=person)(uid={0}))",
+	id:         "entryUUID",
+	idText:     uuidText,
+	idValue:    uuidText,
+	username:   "uid",
+	attributes: []string{
+		"memberOf", "pwdAccountLockedTime", "pwdReset", "pwdChangedTime", "pwdStartTime", "pwdEndTime",
+		"pwdPolicySubentry", "shadowExpire", "nsAccountLock", "loginDisabled",
+	},
+	groupFilter: "(|(&(objectClass=groupOfNames)(member={0}))(&(objectClass=groupOfUniqueNames)(uniqueMember={0})))",
+	state:       openLDAPState,
+}
+
+// rfc2307bis is OpenLDAP with people who are accounts of a Unix system.
+var rfc2307bis = func() *dialect {
+	d := *openLDAP
+	d.name = "rfc2307bis"
+	d.userFilter = "(&(objectClass=posixAccount)(uid={0}))"
+	d.groupFilter = "(&(|(objectClass=groupOfNames)(objectClass=groupOfMembers)(objectClass=posixGroup))(member={0}))"
+	return &d
+}()
+
+var dialects = map[string]*dialect{
+	activeDirectory.name: activeDirectory,
+	openLDAP.name:        openLDAP,
+	rfc2307bis.name:      rfc2307bis,
+}
+
+// Schemas returns what the schema setting may be.
+func Schemas() []string {
+	return []string{schemaAuto, activeDirectory.name, openLDAP.name, rfc2307bis.name}
+}
+
+// profile are the attributes that describe a person to the outside.
+var profile = []string{
+	"objectClass", "cn", "uid", "sAMAccountName", "sAMAccountType", "userPrincipalName", "displayName", "givenName", "sn",
+	"mail", "mailNickname", "description", "title", "department", "company", "manager", "telephoneNumber",
+	"st", "postalCode", "co", "distinguishedName",
+}
+
+// rootAttributes are what a server tells of itself.
+var rootAttributes = []string{
+	"objectClass", "supportedCapabilities", "supportedControl", "namingContexts", "defaultNamingContext",
+	"vendorName", "currentTime",
+}
+
+// capActiveDirectory is the capability that every domain controller has.
+const capActiveDirectory = "1.2.840.113556.1.4.800"
+
+// recognise returns the dialect of the server with this root DSE.
+func recognise(root *ldap.Entry) (*dialect, error) {
+	if slices.Contains(root.GetEqualFoldAttributeValues("supportedCapabilities"), capActiveDirectory) {
+		return activeDirectory, nil
+	}
+	for _, class := range root.GetEqualFoldAttributeValues("objectClass") {
+		if strings.EqualFold(class, "OpenLDAProotDSE") {
+			return openLDAP, nil
+		}
+	}
+	return nil, fmt.Errorf("the server does not say what kind of directory it is: set ldap.schema to one of %s",
+		strings.Join(Schemas()[1:], ", "))
+}
+
+// uuidText returns an entryUUID in lower case, if it is one (RFC 4530).
+func uuidText(s string) (string, bool) {
+	_, ok := guidBytes(s)
+	return strings.ToLower(s), ok
+}

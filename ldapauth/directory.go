@@ -1,0 +1,274 @@
+// Package ldapauth asks one directory who somebody is: it finds the account,
+// checks the password, reads the account's state and collects its groups. It
+// knows Active Directory and OpenLDAP.
+//
+// A refusal is a [denial.Error]. Any other error means that the directory could
+// not be asked, and nobody may be let in by it.
+//
+// Two rules shape the connections. Searches run as the service account, on
+// connections that never carry a user's password: a server may leave a
+// connection on which a bind failed, or ran out of time, with any identity at
+// all. And a password goes out once: what is retried after that is a second
+// failure towards the lockout of the account.
+package ldapauth
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"log/slog"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/go-ldap/ldap/v3"
+)
+
+// A Directory is one directory on any number of servers. It may be used by
+// many goroutines at once.
+type Directory struct {
+	config  Config
+	timeout time.Duration
+	log     *slog.Logger
+	now     func() time.Time
+	tls     *tls.Config
+	dialect *dialect    // as configured; nil: each server is asked
+	filter  *userFilter // as configured; nil: the dialect's
+	servers []*server
+
+	groups   *cache[group]   // by SID or by normalised DN
+	policies *cache[*policy] // by DN
+
+	ctx    context.Context // ends with Close //nolint:containedctx // what connects in the background has no caller's
+	cancel context.CancelFunc
+	wg     sync.WaitGroup // everything that runs in the background
+}
+
+// Options are what a Directory needs besides its configuration.
+type Options struct {
+	Log *slog.Logger     // default: nowhere
+	Now func() time.Time // default: time.Now
+}
+
+// New returns the directory that c describes. It reads the CA files but does
+// not connect: a directory that is down must not stop the service from coming
+// up. CA files that cannot be used are an error, since the system's roots in
+// their place would trust servers that nobody named.
+func New(c Config, o Options) (*Directory, error) {
+	if err := c.Validate(); err != nil {
+		return nil, err
+	}
+	if c.BindDN != "" && !sendable(c.BindPassword) {
+		return nil, errors.New("bind_password: is missing or empty")
+	}
+	roots, err := loadRoots(c)
+	if err != nil {
+		return nil, err
+	}
+	d := &Directory{
+		config:   c,
+		timeout:  c.Timeout.Std(),
+		log:      o.Log,
+		now:      o.Now,
+		tls:      &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+		dialect:  dialects[c.Schema],
+		groups:   newCache[group](c.Groups.Cache.Std(), maxCached),
+		policies: newCache[*policy](policyCache, maxPolicies),
+	}
+	if d.log == nil {
+		d.log = slog.New(slog.DiscardHandler)
+	}
+	if d.now == nil {
+		d.now = time.Now
+	}
+	if c.UserFilter != "" {
+		d.filter, _ = parseUserFilter(c.UserFilter) // Validate has tried it
+	}
+	for _, u := range c.URLs {
+		a, _ := parseURL(u) // Validate has tried it
+		d.servers = append(d.servers, newServer(d, a))
+	}
+	d.ctx, d.cancel = context.WithCancel(context.Background())
+	return d, nil
+}
+
+// loadRoots returns the certificates of the CA files, nil if none are
+// configured.
+func loadRoots(c Config) (*x509.CertPool, error) {
+	if len(c.CAFiles) == 0 {
+		return nil, nil
+	}
+	pool := x509.NewCertPool()
+	for i, f := range c.CAFiles {
+		data, err := os.ReadFile(string(f))
+		if err != nil {
+			return nil, fmt.Errorf("ca_files[%d]: %w", i, err)
+		}
+		certs, err := parseCertificates(data)
+		if err != nil {
+			return nil, fmt.Errorf("ca_files[%d]: %s: %w", i, f, err)
+		}
+		for _, cert := range certs {
+			pool.AddCert(cert)
+		}
+	}
+	return pool, nil
+}
+
+// parseCertificates reads PEM or DER. Anything but certificates is an error.
+func parseCertificates(data []byte) ([]*x509.Certificate, error) {
+	if !bytes.Contains(data, []byte("-----BEGIN")) {
+		certs, err := x509.ParseCertificates(data)
+		if err != nil || len(certs) == 0 {
+			return nil, errors.New("holds no certificate, neither PEM nor DER")
+		}
+		return certs, nil
+	}
+	var certs []*x509.Certificate
+	for {
+		var block *pem.Block
+		block, data = pem.Decode(data)
+		if block == nil {
+			break
+		}
+		if block.Type != "CERTIFICATE" {
+			return nil, fmt.Errorf("holds a %s where only certificates belong", block.Type)
+		}
+		cert, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("holds a damaged certificate: %w", err)
+		}
+		certs = append(certs, cert)
+	}
+	if len(certs) == 0 {
+		return nil, errors.New("holds no complete certificate")
+	}
+	return certs, nil
+}
+
+// Close ends all connections and waits until nothing runs any more.
+func (d *Directory) Close() {
+	d.cancel()
+	for _, s := range d.servers {
+		s.close()
+	}
+	d.wg.Wait()
+}
+
+// errClosed is returned by a closed Directory.
+var errClosed = errors.New("the directory is closed")
+
+// candidates returns the servers in the order in which to try them: those in
+// order of preference that are not known to be down, and only then the others.
+// The error is why there is none.
+func (d *Directory) candidates() ([]*server, error) {
+	if d.ctx.Err() != nil {
+		return nil, errClosed
+	}
+	now := d.now()
+	up := make([]*server, 0, len(d.servers))
+	var down []*server
+	var held error
+	for _, s := range d.servers {
+		switch st, err := s.standing(now); st {
+		case isUp:
+			up = append(up, s)
+		case isDue:
+			if len(d.servers) > 1 {
+				s.probe()
+			}
+			down = append(down, s)
+		case isDown:
+			down = append(down, s)
+		case isHeld:
+			held = err
+		}
+	}
+	return append(up, down...), held
+}
+
+// search runs the search that build describes on the first server that
+// answers. A connection that turns out dead is replaced and the search done
+// again, once; then the next server has its turn. Errors of LDAP itself are
+// answers: they are returned as they are.
+func (d *Directory) search(ctx context.Context, build func(*dialect) *ldap.SearchRequest) (*ldap.SearchResult, *dialect, error) {
+	servers, last := d.candidates()
+	for _, s := range servers {
+		result, di, err := s.search(ctx, build)
+		if err == nil || !errors.Is(err, errConnection) || errors.Is(err, errTooLarge) {
+			return result, di, err
+		}
+		if ctx.Err() != nil || d.ctx.Err() != nil {
+			return nil, nil, err
+		}
+		s.failed(err)
+		last = err
+	}
+	return nil, nil, last
+}
+
+// request returns a search that dereferences nothing, follows nothing and ends
+// on both sides after limit entries.
+func request(base string, scope, limit int, timeout time.Duration, filter string, attributes []string) *ldap.SearchRequest {
+	return &ldap.SearchRequest{
+		BaseDN:           base,
+		Scope:            scope,
+		DerefAliases:     ldap.NeverDerefAliases,
+		SizeLimit:        limit,
+		TimeLimit:        max(1, int(timeout/time.Second)),
+		Filter:           filter,
+		Attributes:       attributes,
+		EnforceSizeLimit: true,
+	}
+}
+
+// subtree returns a request like [request] for a whole subtree, without the
+// pointers to other servers that Active Directory adds at the root of a domain.
+func subtree(base string, limit int, timeout time.Duration, filter string, attributes []string) *ldap.SearchRequest {
+	r := request(base, ldap.ScopeWholeSubtree, limit, timeout, filter, attributes)
+	r.Controls = domainScope
+	return r
+}
+
+// domainScope is the control LDAP_SERVER_DOMAIN_SCOPE_OID ([MS-ADTS],
+// 3.1.1.3.4.1.4); servers that do not know it pass over it.
+var domainScope = []ldap.Control{ldap.NewControlString("1.2.840.113556.1.4.1339", false, "")}
+
+// sizeLimit reports whether err says that there are more entries than asked for.
+func sizeLimit(err error) bool {
+	return ldap.IsErrorWithCode(err, ldap.LDAPResultSizeLimitExceeded) || errors.Is(err, ldap.ErrSizeLimitExceeded)
+}
+
+// attributesOf returns what a sign-in needs to know of an entry, in one search.
+func (d *Directory) attributesOf(di *dialect) []string {
+	list := slices.Concat(profile, di.attributes, []string{di.id})
+	if di.tokenGroups && !d.config.Groups.Nested {
+		list = append(list, "memberOf")
+	}
+	return append(list, d.userFilter(di).attributes()...)
+}
+
+// userFilter returns the filter that finds people by name.
+func (d *Directory) userFilter(di *dialect) *userFilter {
+	if d.filter != nil {
+		return d.filter
+	}
+	return defaultFilters[di.name]
+}
+
+var defaultFilters = func() map[string]*userFilter {
+	m := map[string]*userFilter{}
+	for name, di := range dialects {
+		f, err := parseUserFilter(di.userFilter)
+		if err != nil {
+			panic(err)
+		}
+		m[name] = f
+	}
+	return m
+}()

@@ -1,0 +1,280 @@
+package ldapauth
+
+import (
+	"context"
+	"fmt"
+	"math"
+	"strconv"
+	"strings"
+	"time"
+
+	"adconnector/ldapauth/denial"
+
+	"github.com/go-ldap/ldap/v3"
+)
+
+// Flags of userAccountControl and of its computed twin ([MS-ADTS], 2.2.16).
+const (
+	uacDisabled        = 0x2
+	uacLocked          = 0x10
+	uacTrusts          = 0x800 | 0x1000 | 0x2000 // trusts, workstations, domain controllers
+	uacNeverExpires    = 0x10000
+	uacPasswordExpired = 0x800000
+)
+
+// activeDirectoryState reads what the domain controller would check itself if
+// the user signed in by password.
+func activeDirectoryState(a *Account, now time.Time) error {
+	if a.First("userAccountControl") == "" {
+		return fmt.Errorf("userAccountControl cannot be read: let the service account read it")
+	}
+	uac, err := a.integer("userAccountControl")
+	if err != nil {
+		return err
+	}
+	switch {
+	case uac&uacTrusts != 0:
+		return denial.New(denial.NoAccount, "userAccountControl %d is that of a machine or a trust", uac)
+	case uac&uacDisabled != 0:
+		return denial.New(denial.AccountDisabled, "disabled (userAccountControl %d)", uac)
+	}
+	expires, err := a.integer("accountExpires")
+	if err != nil {
+		return err
+	}
+	if expires != 0 && expires != math.MaxInt64 && !now.Before(fileTime(expires)) {
+		return denial.New(denial.AccountExpired, "expired at %v (accountExpires)", fileTime(expires).UTC())
+	}
+	computed, err := a.integer("msDS-User-Account-Control-Computed")
+	if err != nil {
+		return err
+	}
+	if computed&uacLocked != 0 {
+		return denial.New(denial.AccountLocked, "locked after wrong passwords (msDS-User-Account-Control-Computed %d)", computed)
+	}
+	if err := checkHours(a, now); err != nil {
+		return err
+	}
+	if w := a.First("userWorkstations"); w != "" {
+		return denial.New(denial.NotAtThisComputer, "may sign in only at %q (userWorkstations)", w)
+	}
+	set, err := a.integer("pwdLastSet")
+	if err != nil {
+		return err
+	}
+	switch {
+	case set == 0 && a.First("pwdLastSet") != "" && uac&uacNeverExpires == 0:
+		return denial.New(denial.MustChangePassword, "must change the password at the next sign-in (pwdLastSet 0)")
+	case computed&uacPasswordExpired != 0:
+		return denial.New(denial.PasswordExpired, "the password has expired (msDS-User-Account-Control-Computed %d)", computed)
+	}
+	return nil
+}
+
+// checkHours reads logonHours: a bit for each hour of the week, beginning on
+// Sunday at midnight UTC, the least significant bit of each byte first.
+func checkHours(a *Account, now time.Time) error {
+	hours := a.First("logonHours")
+	if hours == "" {
+		return nil // at any time
+	}
+	if len(hours) != 21 {
+		return fmt.Errorf("logonHours has %d bytes instead of 21", len(hours))
+	}
+	t := now.UTC()
+	h := int(t.Weekday())*24 + t.Hour()
+	if hours[h/8]&(1<<(h%8)) == 0 {
+		return denial.New(denial.OutsideHours, "may not sign in on %s at %02d:00 UTC (logonHours)", t.Weekday(), t.Hour())
+	}
+	return nil
+}
+
+// fileTime returns a time that is counted in steps of 100 ns since 1601.
+func fileTime(n int64) time.Time {
+	const epoch = 11644473600 // seconds from 1601 to 1970
+	return time.Unix(n/1e7-epoch, n%1e7*100)
+}
+
+// openLDAPState reads the password policy overlay's attributes
+// (draft-behera-ldap-password-policy-10, section 5.3) and those by which other
+// servers bar accounts.
+func openLDAPState(a *Account, now time.Time) error {
+	for _, bar := range []string{"nsAccountLock", "loginDisabled"} {
+		if on, err := a.boolean(bar); err != nil {
+			return err
+		} else if on {
+			return denial.New(denial.AccountDisabled, "disabled (%s)", bar)
+		}
+	}
+	if err := checkValidity(a, now); err != nil {
+		return err
+	}
+	if err := checkLock(a, now); err != nil {
+		return err
+	}
+	if on, err := a.boolean("pwdReset"); err != nil {
+		return err
+	} else if on {
+		return denial.New(denial.MustChangePassword, "must change the password after a reset (pwdReset)")
+	}
+	changed, err := a.time("pwdChangedTime")
+	if err != nil {
+		return err
+	}
+	if !changed.IsZero() && a.policy != nil && a.policy.maxAge > 0 && !now.Before(changed.Add(a.policy.maxAge)) {
+		return denial.New(denial.PasswordExpired, "the password is older than %v (pwdChangedTime, pwdMaxAge)", a.policy.maxAge)
+	}
+	return nil
+}
+
+// checkValidity reads the times from and until which an account is valid.
+func checkValidity(a *Account, now time.Time) error {
+	start, err := a.time("pwdStartTime")
+	if err != nil {
+		return err
+	}
+	if now.Before(start) {
+		return denial.New(denial.AccountDisabled, "not valid before %v (pwdStartTime)", start)
+	}
+	end, err := a.time("pwdEndTime")
+	if err != nil {
+		return err
+	}
+	if !end.IsZero() && !now.Before(end) {
+		return denial.New(denial.AccountExpired, "expired at %v (pwdEndTime)", end)
+	}
+	if a.First("shadowExpire") == "" {
+		return nil
+	}
+	days, err := a.integer("shadowExpire")
+	if err != nil {
+		return err
+	}
+	if days >= 0 && now.Unix()/86400 >= days { // -1: never
+		return denial.New(denial.AccountExpired, "expired on day %d after 1970-01-01 (shadowExpire)", days)
+	}
+	return nil
+}
+
+// permanentLock is the time of a lock that only an administrator ends.
+const permanentLock = "000001010000Z"
+
+// checkLock reads pwdAccountLockedTime. The overlay leaves the mark of a lock
+// that is over until the next password that fits, so after one it has no say;
+// without one it takes the policy to tell whether the lock is over.
+func checkLock(a *Account, now time.Time) error {
+	switch a.First("pwdAccountLockedTime") {
+	case "":
+		return nil
+	case permanentLock:
+		return denial.New(denial.AccountLocked, "locked by an administrator (pwdAccountLockedTime)")
+	}
+	since, err := a.time("pwdAccountLockedTime")
+	switch {
+	case err != nil:
+		return err
+	case a.proved:
+		return nil
+	case a.policy != nil && a.policy.lockout > 0 && !now.Before(since.Add(a.policy.lockout)):
+		return nil
+	}
+	return denial.New(denial.AccountLocked, "locked since %v (pwdAccountLockedTime)", since)
+}
+
+// policy is what of a password policy bears on an account's state.
+type policy struct {
+	maxAge  time.Duration // of a password; 0 = for ever
+	lockout time.Duration // after wrong passwords; 0 = until an administrator ends it
+}
+
+const (
+	policyCache = 10 * time.Minute
+	maxPolicies = 1000
+)
+
+// policy returns the password policy at dn, nil if the service account may not
+// see it.
+func (d *Directory) policy(ctx context.Context, dn string) (*policy, error) {
+	if p, ok := d.policies.get(dn, d.now()); ok {
+		return p, nil
+	}
+	result, _, err := d.search(ctx, func(*dialect) *ldap.SearchRequest {
+		return request(dn, ldap.ScopeBaseObject, 1, d.timeout, "(objectClass=pwdPolicy)", []string{"pwdMaxAge", "pwdLockoutDuration"})
+	})
+	hidden := ldap.IsErrorAnyOf(err, ldap.LDAPResultNoSuchObject, ldap.LDAPResultInsufficientAccessRights)
+	if err != nil && !hidden {
+		return nil, err
+	}
+	var p *policy
+	if !hidden && len(result.Entries) == 1 {
+		e := &Account{entry: result.Entries[0]}
+		p = &policy{}
+		if p.maxAge, err = e.seconds("pwdMaxAge"); err != nil {
+			return nil, err
+		}
+		if p.lockout, err = e.seconds("pwdLockoutDuration"); err != nil {
+			return nil, err
+		}
+	}
+	d.policies.put(dn, p, d.now())
+	return p, nil
+}
+
+// integer returns the value of an attribute, 0 if it has none.
+func (a *Account) integer(attribute string) (int64, error) {
+	v := a.First(attribute)
+	if v == "" {
+		return 0, nil
+	}
+	n, err := strconv.ParseInt(v, 10, 64)
+	if err != nil {
+		return 0, fmt.Errorf("%s is %q and not a number", attribute, v)
+	}
+	return n, nil
+}
+
+// seconds returns the value of an attribute that counts seconds.
+func (a *Account) seconds(attribute string) (time.Duration, error) {
+	n, err := a.integer(attribute)
+	if err == nil && (n < 0 || n > math.MaxInt64/int64(time.Second)) {
+		err = fmt.Errorf("%s is %d and not a number of seconds", attribute, n)
+	}
+	return time.Duration(n) * time.Second, err
+}
+
+// boolean returns the value of an attribute, false if it has none.
+func (a *Account) boolean(attribute string) (bool, error) {
+	switch v := a.First(attribute); {
+	case v == "", strings.EqualFold(v, "FALSE"):
+		return false, nil
+	case strings.EqualFold(v, "TRUE"):
+		return true, nil
+	default:
+		return false, fmt.Errorf("%s is %q and neither TRUE nor FALSE", attribute, v)
+	}
+}
+
+// time returns the value of an attribute of the syntax Generalized Time (RFC
+// 4517, section 3.3.13), the zero time if it has none.
+func (a *Account) time(attribute string) (time.Time, error) {
+	v := a.First(attribute)
+	if v == "" {
+		return time.Time{}, nil
+	}
+	t, ok := generalizedTime(v)
+	if !ok {
+		return time.Time{}, fmt.Errorf("%s is %q and not a time", attribute, v)
+	}
+	return t, nil
+}
+
+// generalizedTime reads the forms that directories write: in UTC, with or
+// without seconds and their fraction.
+func generalizedTime(v string) (time.Time, bool) {
+	for _, layout := range []string{"20060102150405Z", "200601021504Z"} { // a fraction is read without being named
+		if t, err := time.Parse(layout, strings.Replace(v, ",", ".", 1)); err == nil {
+			return t, true
+		}
+	}
+	return time.Time{}, false
+}
