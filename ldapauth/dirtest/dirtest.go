@@ -64,6 +64,13 @@ func Missing(t testing.TB, format string, args ...any) {
 	t.Skipf("missing: "+format, args...)
 }
 
+// Using says in the log of a test that a program of somebody else takes part in
+// it, by name and version. The summary of "make test" lists these.
+func Using(t testing.TB, format string, args ...any) {
+	t.Helper()
+	t.Logf("taking part: "+format, args...)
+}
+
 // The kinds of server.
 const (
 	KindOpenLDAP = "openldap"

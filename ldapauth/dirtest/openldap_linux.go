@@ -7,7 +7,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strings"
+	"sync"
 	"testing"
 
 	"adconnector/ldapauth/testca"
@@ -20,6 +22,8 @@ const (
 	servicePassword = "Svc-Harbour-Lantern-43"
 	adminPassword   = "Adm-Harbour-Lantern-44"
 )
+
+const slapdProgram = "/usr/sbin/slapd" // seldom in a developer's PATH
 
 // slapd is the backend of an OpenLDAP server.
 type slapd struct {
@@ -34,20 +38,26 @@ type slapd struct {
 
 func newOpenLDAP(t testing.TB, o OpenLDAPOptions) *Server {
 	t.Helper()
-	program := "/usr/sbin/slapd" // seldom in a developer's PATH
-	for _, needed := range []string{program, "/usr/lib/ldap/ppolicy.so", "/etc/ldap/schema/inetorgperson.schema"} {
+	for _, needed := range []string{slapdProgram, "/usr/lib/ldap/ppolicy.so", "/etc/ldap/schema/inetorgperson.schema"} {
 		if _, err := os.Stat(needed); err != nil {
 			Missing(t, "%s: install slapd (Debian package slapd)", needed)
 		}
 	}
-	s, err := startOpenLDAP(program, o)
+	s, err := startOpenLDAP(o)
 	if err != nil {
 		t.Fatalf("starting OpenLDAP: %v", err)
 	}
+	Using(t, "OpenLDAP %s", slapdVersion())
 	return s
 }
 
-func startOpenLDAP(program string, o OpenLDAPOptions) (_ *Server, err error) {
+// slapdVersion returns the version of slapd, such as "2.5.13".
+var slapdVersion = sync.OnceValue(func() string {
+	said, _ := exec.Command(slapdProgram, "-VV").CombinedOutput() // tells its version and fails
+	return string(regexp.MustCompile(`[0-9][0-9.]+`).Find(said))
+})
+
+func startOpenLDAP(o OpenLDAPOptions) (_ *Server, err error) {
 	dir, removeDir, err := newDir()
 	if err != nil {
 		return nil, err
@@ -69,7 +79,7 @@ func startOpenLDAP(program string, o OpenLDAPOptions) (_ *Server, err error) {
 			b.remove()
 		}
 	}()
-	if err := b.prepare(program); err != nil {
+	if err := b.prepare(); err != nil {
 		return nil, err
 	}
 	if err := b.startSomewhere(); err != nil {
@@ -81,11 +91,11 @@ func startOpenLDAP(program string, o OpenLDAPOptions) (_ *Server, err error) {
 // prepare writes the server's certificate, configuration and content. It runs a
 // copy of slapd: where AppArmor confines the program, it does so by its path,
 // and would keep it out of our folder.
-func (b *slapd) prepare(program string) error {
+func (b *slapd) prepare() error {
 	if err := writeCertificates(b.dir, "ldap.corp.example.test"); err != nil {
 		return err
 	}
-	code, err := os.ReadFile(program)
+	code, err := os.ReadFile(slapdProgram)
 	if err != nil {
 		return err
 	}

@@ -10,6 +10,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 
 	"golang.org/x/sys/unix"
@@ -61,6 +62,8 @@ func newSambaAD(t testing.TB) *Server {
 	if err != nil {
 		t.Fatalf("starting samba: %v", err)
 	}
+	version, _ := sambaVersion() // known: the domain was made with it
+	Using(t, "Samba %s", version)
 	return s
 }
 
@@ -179,15 +182,21 @@ func (b *samba) domain() error {
 	return os.Rename(unfinished, image)
 }
 
+// sambaVersion returns the version of Samba, such as "4.17.12-Debian".
+var sambaVersion = sync.OnceValues(func() (string, error) {
+	said, err := exec.Command(sambaProgram, "--version").Output()
+	return strings.TrimSpace(strings.TrimPrefix(string(said), "Version ")), err
+})
+
 // sambaImage names the image of a domain as this program and this Samba make
 // it, in a folder that exists.
 func sambaImage() (string, error) {
-	version, err := exec.Command(sambaProgram, "--version").Output()
+	version, err := sambaVersion()
 	if err != nil {
 		return "", err
 	}
 	key := sha256.New()
-	for _, input := range append([]string{string(version), sambaConfig(""), populateScript, password, servicePassword}, provisionArguments...) {
+	for _, input := range append([]string{version, sambaConfig(""), populateScript, password, servicePassword}, provisionArguments...) {
 		fmt.Fprintf(key, "%d %s", len(input), input)
 	}
 	cache, err := os.UserCacheDir()
