@@ -1,0 +1,19 @@
+package front
+
+import (
+	"crypto/tls"
+	"net"
+	"net/netip"
+)
+
+// SourceOf is what handshakes from the address are counted by.
+func SourceOf(addr string) netip.Addr {
+	a := netip.MustParseAddr(addr)
+	return sourceOf(address(&net.TCPAddr{IP: a.AsSlice(), Zone: a.Zone()}))
+}
+
+// ConfigFor is the config for a connection from the address.
+func (f *Front) ConfigFor(remote net.Addr) *tls.Config {
+	c, _ := f.config(remote)
+	return c
+}
