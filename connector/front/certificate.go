@@ -47,10 +47,11 @@ func (c *TLSConfig) Validate() error {
 	case c.PFXFile == "" && c.KeyFile == "":
 		p.Addf("key_file", "required with cert_file: the private key that belongs to the certificate")
 	}
-	if c.PFXFile == "" && c.PFXPasswordFile != "" {
+	switch { // pfx_password is set also when it was read from its file
+	case c.PFXFile != "":
+	case c.PFXPasswordFile != "":
 		p.Addf("pfx_password_file", "goes with pfx_file; the key in key_file must not be encrypted")
-	}
-	if c.PFXFile == "" && c.PFXPassword.IsSet() {
+	case c.PFXPassword.IsSet():
 		p.Addf("pfx_password", "goes with pfx_file; the key in key_file must not be encrypted")
 	}
 	if _, err := version(c.MinVersion); err != nil {

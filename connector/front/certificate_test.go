@@ -45,16 +45,16 @@ func (f files) write(name string, data []byte) setting.File {
 	return setting.File(f.path(name))
 }
 
-// run runs a program in the folder.
-func (f files) run(name string, args ...string) {
+// openssl runs that program in the folder.
+func (f files) openssl(args ...string) {
 	f.t.Helper()
-	if _, err := exec.LookPath(name); err != nil {
-		dirtest.Missing(f.t, "%s is not installed", name)
+	if _, err := exec.LookPath("openssl"); err != nil {
+		dirtest.Missing(f.t, "openssl is not installed")
 	}
-	cmd := exec.Command(name, args...)
+	cmd := exec.Command("openssl", args...)
 	cmd.Dir = f.folder
 	if out, err := cmd.CombinedOutput(); err != nil {
-		f.t.Fatalf("%s %q: %v\n%s", name, args, err, out)
+		f.t.Fatalf("openssl %q: %v\n%s", args, err, out)
 	}
 }
 
@@ -266,8 +266,8 @@ func TestEncryptedKeys(t *testing.T) {
 	leaf, _, _ := chained(t)
 	f := newFiles(t)
 	cert, _ := f.write("cert", leaf.CertPEM()), f.write("key", leaf.KeyPEM())
-	f.run("openssl", "pkcs8", "-topk8", "-in", "key", "-out", "pkcs8", "-passout", "pass:secret")
-	f.run("openssl", "ec", "-aes256", "-in", "key", "-out", "sec1", "-passout", "pass:secret")
+	f.openssl("pkcs8", "-topk8", "-in", "key", "-out", "pkcs8", "-passout", "pass:secret")
+	f.openssl("ec", "-aes256", "-in", "key", "-out", "sec1", "-passout", "pass:secret")
 	for _, name := range []string{"pkcs8", "sec1"} {
 		if err := os.Chmod(f.path(name), 0o600); err != nil {
 			t.Fatal(err)
@@ -297,7 +297,7 @@ func TestPFX(t *testing.T) {
 		{"empty password", "", nil},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			f.run("openssl", append(append(export, "-out", "pfx", "-passout", "pass:"+tt.password), tt.args...)...)
+			f.openssl(append(append(export, "-out", "pfx", "-passout", "pass:"+tt.password), tt.args...)...)
 			file := setting.File(f.path("pfx"))
 			for _, c := range []front.TLSConfig{
 				{PFXFile: file, PFXPassword: secret.New(tt.password)},
@@ -340,7 +340,7 @@ func TestA8_PFXThatCannotBeUsed(t *testing.T) {
 	f.write("cert", leaf.CertPEM())
 	f.write("key", leaf.KeyPEM())
 	f.write("others", middle.PEM())
-	f.run("openssl", "pkcs12", "-export", "-nokeys", "-in", "cert", "-out", "nokey", "-passout", "pass:x")
+	f.openssl("pkcs12", "-export", "-nokeys", "-in", "cert", "-out", "nokey", "-passout", "pass:x")
 	nokey, err := os.ReadFile(f.path("nokey"))
 	if err != nil {
 		t.Fatal(err)
@@ -448,7 +448,7 @@ func TestTLSConfigValidate(t *testing.T) {
 		{"both", front.TLSConfig{CertFile: "c", KeyFile: "k", PFXFile: "p"}, []string{"pfx_file"}},
 		{"key beside PFX", front.TLSConfig{KeyFile: "k", PFXFile: "p"}, []string{"pfx_file"}},
 		{"password without PFX", front.TLSConfig{CertFile: "c", KeyFile: "k", PFXPassword: secret.New("x")}, []string{"pfx_password"}},
-		{"all at once", front.TLSConfig{CertFile: "c", PFXPasswordFile: "x", MinVersion: "1.1"}, []string{"key_file", "pfx_password_file", "min_version"}},
+		{"all at once", front.TLSConfig{CertFile: "c", PFXPassword: secret.New("x"), PFXPasswordFile: "x", MinVersion: "1.1"}, []string{"key_file", "pfx_password_file", "min_version"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			var got []string

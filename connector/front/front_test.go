@@ -116,10 +116,10 @@ func (s *site) certificate(names ...string) *tls.Certificate {
 	return &c
 }
 
-// card returns a client certificate.
-func card(t testing.TB, ca *testca.CA, name string) tls.Certificate {
+// card returns the client certificate of jon.
+func card(t testing.TB, ca *testca.CA) tls.Certificate {
 	t.Helper()
-	leaf, err := ca.Client(name)
+	leaf, err := ca.Client("jon")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -221,7 +221,7 @@ func TestClientsOfTheseTestsResume(t *testing.T) {
 
 func TestAsksInsideOnly(t *testing.T) {
 	forEachVersion(t, func(t *testing.T, s *site, browser *tls.Config) {
-		jon := card(t, s.people, "jon")
+		jon := card(t, s.people)
 		v := s.visit(browser, outside, jon)
 		if v.asked || len(v.server.PeerCertificates) > 0 {
 			t.Errorf("outside: asked = %v, server has %v", v.asked, names(v.server.PeerCertificates))
@@ -241,7 +241,7 @@ func TestAsksInsideOnly(t *testing.T) {
 
 func TestA1_CardRemovedMeansFullHandshake(t *testing.T) {
 	forEachVersion(t, func(t *testing.T, s *site, browser *tls.Config) {
-		if v := s.visit(browser, inside, card(t, s.people, "jon")); len(v.server.PeerCertificates) != 1 {
+		if v := s.visit(browser, inside, card(t, s.people)); len(v.server.PeerCertificates) != 1 {
 			t.Fatal("jon did not arrive")
 		}
 		v := s.visit(browser, inside) // the card is out of the reader
@@ -256,7 +256,7 @@ func TestA1_CardRemovedMeansFullHandshake(t *testing.T) {
 
 func TestA1_EveryConnectionInsideSignsAfresh(t *testing.T) {
 	forEachVersion(t, func(t *testing.T, s *site, browser *tls.Config) {
-		jon := card(t, s.people, "jon")
+		jon := card(t, s.people)
 		for range 3 {
 			v := s.visit(browser, inside, jon)
 			if v.server.DidResume || !v.asked || len(v.server.PeerCertificates) != 1 {
@@ -272,7 +272,7 @@ func TestA2_OutsideThenInsideIsAsked(t *testing.T) {
 		if v := s.visit(browser, outside); !v.server.DidResume {
 			t.Fatal("the browser brings no ticket from outside")
 		}
-		v := s.visit(browser, inside, card(t, s.people, "jon"))
+		v := s.visit(browser, inside, card(t, s.people))
 		if v.server.DidResume || !v.asked {
 			t.Errorf("resumed = %v, asked = %v; want a full handshake that asks", v.server.DidResume, v.asked)
 		}
@@ -284,7 +284,7 @@ func TestA2_OutsideThenInsideIsAsked(t *testing.T) {
 
 func TestA2_InsideThenOutsideIsNobody(t *testing.T) {
 	forEachVersion(t, func(t *testing.T, s *site, browser *tls.Config) {
-		jon := card(t, s.people, "jon")
+		jon := card(t, s.people)
 		s.visit(browser, inside, jon)
 		for range 2 { // and not by resuming the first of the two either
 			v := s.visit(browser, outside, jon)
@@ -297,7 +297,7 @@ func TestA2_InsideThenOutsideIsNobody(t *testing.T) {
 
 func TestA3_ReplacedCAsLeaveNothingToResume(t *testing.T) {
 	forEachVersion(t, func(t *testing.T, s *site, browser *tls.Config) {
-		jon := card(t, s.people, "jon")
+		jon := card(t, s.people)
 		s.visit(browser, inside, jon)
 		next := authority(t, "People from now on")
 		s.front.SetClientCAs(pool(next))
@@ -318,6 +318,7 @@ func TestA3_ReplacedCAsLeaveNothingToResume(t *testing.T) {
 type oneSession struct{ tls.ClientSessionCache }
 
 func (c oneSession) Get(string) (*tls.ClientSessionState, bool) { return c.ClientSessionCache.Get("") }
+
 func (c oneSession) Put(_ string, session *tls.ClientSessionState) {
 	c.ClientSessionCache.Put("", session)
 }
@@ -325,7 +326,7 @@ func (c oneSession) Put(_ string, session *tls.ClientSessionState) {
 func TestA5_SessionOfOneHostIsNothingToAnother(t *testing.T) {
 	forEachVersion(t, func(t *testing.T, s *site, browser *tls.Config) {
 		browser.ClientSessionCache = oneSession{browser.ClientSessionCache}
-		s.visit(browser, inside, card(t, s.people, "jon"))
+		s.visit(browser, inside, card(t, s.people))
 		s.visit(browser, outside)
 		browser.ServerName = other
 		v := s.visit(browser, outside)
@@ -347,7 +348,7 @@ func TestA7_TicketsAreNotEvenGiven(t *testing.T) {
 	forEachVersion(t, func(t *testing.T, s *site, browser *tls.Config) {
 		cache := &countingCache{ClientSessionCache: browser.ClientSessionCache}
 		browser.ClientSessionCache = cache
-		s.visit(browser, inside, card(t, s.people, "jon"))
+		s.visit(browser, inside, card(t, s.people))
 		if cache.put > 0 {
 			t.Errorf("got %d tickets", cache.put)
 		}
@@ -370,7 +371,7 @@ func (c *countingCache) Put(key string, session *tls.ClientSessionState) {
 // nothing about it. Whoever reads it must verify it against explicit roots.
 func TestA11_NothingIsVerifiedHere(t *testing.T) {
 	forEachVersion(t, func(t *testing.T, s *site, browser *tls.Config) {
-		stranger := card(t, authority(t, "Strangers"), "jon")
+		stranger := card(t, authority(t, "Strangers"))
 		browser.GetClientCertificate = nil
 		v, conn := s.force(browser, inside, stranger)
 		_ = conn.Close()
@@ -444,7 +445,7 @@ func TestDualStackListener(t *testing.T) {
 
 func TestNoRangesMeansNobodyIsAsked(t *testing.T) {
 	s := open(t, func(o *front.Options) { o.Ranges = nil })
-	if v := s.visit(s.browser(tls.VersionTLS13), inside, card(t, s.people, "jon")); v.asked {
+	if v := s.visit(s.browser(tls.VersionTLS13), inside, card(t, s.people)); v.asked {
 		t.Error("asked")
 	}
 }
@@ -521,7 +522,7 @@ func TestSwapsBesideHandshakes(t *testing.T) {
 			s.front.SetCertificate(two)
 		}
 	})
-	jon := card(t, s.people, "jon")
+	jon := card(t, s.people)
 	browser := s.browser(tls.VersionTLS13)
 	for range 20 {
 		if v := s.visit(browser, inside, jon); !v.asked || v.server.DidResume || len(v.server.PeerCertificates) != 1 {
@@ -546,7 +547,7 @@ func TestTooManyCAsAreNotNamed(t *testing.T) {
 		t.Errorf("no warning in %q", &log)
 	}
 	for _, version := range versions {
-		v := s.visit(s.browser(version), inside, card(t, s.people, "jon"))
+		v := s.visit(s.browser(version), inside, card(t, s.people))
 		if !v.asked || len(v.hint) > 0 || len(v.server.PeerCertificates) != 1 {
 			t.Errorf("%s: asked = %v, %d CAs named, server has %v", tls.VersionName(version), v.asked, len(v.hint), names(v.server.PeerCertificates))
 		}
@@ -573,7 +574,7 @@ func TestHTTP(t *testing.T) {
 	go func() { served <- server.Serve(s.front.Listen(inner)) }()
 	s.addr = inner.Addr().String()
 
-	jon := card(t, s.people, "jon")
+	jon := card(t, s.people)
 	get := func(proto2 bool, from, want string) {
 		t.Helper()
 		protocols := new(http.Protocols)

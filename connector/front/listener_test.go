@@ -109,7 +109,7 @@ func TestA10_FinishedHandshakesDoNotCount(t *testing.T) {
 
 func TestWhoIsAskedHasTimeForACard(t *testing.T) {
 	s := open(t, func(o *front.Options) { o.HandshakeTimeout, o.AskedTimeout = time.Millisecond, time.Minute })
-	jon := card(t, s.people, "jon")
+	jon := card(t, s.people)
 	browser := s.browser(tls.VersionTLS13)
 	typing := make(chan struct{})
 	browser.GetClientCertificate = func(*tls.CertificateRequestInfo) (*tls.Certificate, error) {
