@@ -1,0 +1,372 @@
+package ldapauth_test
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"adconnector/ldapauth"
+	"adconnector/ldapauth/denial"
+	"adconnector/ldapauth/dirtest"
+	"adconnector/ldapauth/memdir"
+	"adconnector/ldapauth/secret"
+)
+
+// A site is one directory that the suite runs on, and what it knows of it.
+type site struct {
+	name     string
+	config   ldapauth.Config
+	password string // of everybody
+	// people by condition, with the name of the account.
+	people []condition
+	zoe    string // the DN of somebody with an odd one, unescaped in part
+	nested []string
+	direct []string
+	// nobody are names that find an entry that is no person's.
+	nobody []string
+	// ambiguous is a name that two persons have, with the filter for it.
+	ambiguous, filter string
+}
+
+// A condition is an account that must not get in: what a bind with the right
+// password says, and what its state says without one.
+type condition struct {
+	name        string
+	bind, state denial.Reason
+}
+
+// sites returns the directories that can be had here.
+func sites(t *testing.T) map[string]func(t *testing.T) site {
+	memPeople := func(ad bool) []condition {
+		list := []condition{
+			{"jon", "", ""},
+			{"dora", denial.AccountLocked, denial.AccountLocked},
+			{"liam", denial.AccountLocked, denial.AccountLocked},
+			{"eve", denial.AccountLocked, denial.AccountExpired},
+			{"nina", denial.MustChangePassword, denial.MustChangePassword},
+			{"paul", denial.PasswordExpired, ""}, // the default policy cannot be known
+		}
+		if ad {
+			list[1] = condition{"dora", denial.AccountDisabled, denial.AccountDisabled}
+			list[3].bind = denial.AccountExpired
+			list[5].state = denial.PasswordExpired
+		}
+		return list
+	}
+	realNested := []string{"group-A", "group-B", "group-C", "group-D", "group-E", "Träger (all), x"}
+	realDirect := []string{"group-A", "group-D", "Träger (all), x"}
+	memNested := []string{"Process Engineers", "Engineers", "All Staff", "Project Alpine", "Project Boreal", "Träger (alle), Nord #1"}
+	memDirect := []string{"Process Engineers", "Project Alpine", "Träger (alle), Nord #1"}
+	return map[string]func(t *testing.T) site{
+		"memory as Active Directory": func(t *testing.T) site {
+			_, c := memory(t, memdir.ActiveDirectory)
+			return site{
+				config: c, password: memdir.SamplePassword, people: memPeople(true),
+				nested: append(memNested, "Domain Users"), direct: append(memDirect, "Domain Users"),
+				nobody: []string{"PC-0042$", "Engineers"},
+			}
+		},
+		"memory as OpenLDAP": func(t *testing.T) site {
+			_, c := memory(t, memdir.OpenLDAP)
+			c.BindDN = "cn=svc-adconnector,ou=services," + memBase
+			return site{
+				config: c, password: memdir.SamplePassword, people: memPeople(false),
+				nested: memNested, direct: memDirect,
+				nobody: []string{"Engineers"},
+			}
+		},
+		"OpenLDAP": func(t *testing.T) site {
+			s := dirtest.SharedOpenLDAP(t)
+			return site{
+				config: real(s), password: s.Password,
+				people: []condition{
+					{"jon", "", ""},
+					{"dis", denial.AccountLocked, denial.AccountLocked},
+					{"exp", denial.AccountLocked, denial.AccountExpired},
+					{"lck", denial.AccountLocked, denial.AccountLocked},
+					{"mcp", denial.MustChangePassword, denial.MustChangePassword},
+					{"pwx", denial.PasswordExpired, ""}, // the default policy cannot be known
+				},
+				nested: realNested, direct: realDirect,
+				nobody: []string{"printer", "group-A"}, ambiguous: "jonas",
+			}
+		},
+		"Samba": func(t *testing.T) site {
+			s := dirtest.SharedSambaAD(t)
+			return site{
+				config: real(s), password: s.Password,
+				people: []condition{
+					{"jon", "", ""},
+					{"nopw", "", ""},
+					{"dis", denial.AccountDisabled, denial.AccountDisabled},
+					{"exp", denial.AccountExpired, denial.AccountExpired},
+					{"lck", denial.AccountLocked, denial.AccountLocked},
+					{"mcp", denial.MustChangePassword, denial.MustChangePassword},
+					{"pwx", denial.PasswordExpired, denial.PasswordExpired},
+					{"hrs", denial.OutsideHours, denial.OutsideHours},
+					{"wks", denial.NotAtThisComputer, denial.NotAtThisComputer},
+				},
+				nested: append(realNested, "Domain Users"), direct: append(realDirect, "Domain Users"),
+				nobody: []string{"DC1$", "group-A", "krbtgt$"}, ambiguous: "ambi@corp.example.test", filter: "(mail={0})",
+			}
+		},
+	}
+}
+
+// forEachSite runs a test on every directory.
+func forEachSite(t *testing.T, test func(t *testing.T, s site)) {
+	for name, start := range sites(t) {
+		t.Run(name, func(t *testing.T) { test(t, start(t)) })
+	}
+}
+
+var idForm = regexp.MustCompile(`^[0-9a-f]{8}-([0-9a-f]{4}-){3}[0-9a-f]{12}$`)
+
+func TestAnAccountIsFoundByNameAndByID(t *testing.T) {
+	forEachSite(t, func(t *testing.T, s site) {
+		d := open(t, s.config)
+		for _, name := range []string{"jon", "JON", "zoe"} {
+			a := find(t, d, name)
+			if !strings.EqualFold(a.Username, name) {
+				t.Errorf("FindByName(%q) is called %q", name, a.Username)
+			}
+			if !idForm.MatchString(a.ID) {
+				t.Errorf("ID %q has not the form of a GUID", a.ID)
+			}
+			if !strings.HasPrefix(a.First("MAIL"), strings.ToLower(name)+"@") {
+				t.Errorf("mail is %q", a.First("MAIL"))
+			}
+			b, err := d.FindByID(t.Context(), a.ID)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if b.DN != a.DN || b.ID != a.ID || b.Username != a.Username {
+				t.Errorf("by name %s (%s), by ID %s (%s)", a.DN, a.ID, b.DN, b.ID)
+			}
+		}
+		_, err := d.FindByID(t.Context(), "00000000-0000-0000-0000-000000000001")
+		wantReason(t, "an ID that nobody has", err, denial.NoAccount)
+		_, err = d.FindByID(t.Context(), "*")
+		wantReason(t, "an ID that is none", err, denial.BadName)
+	})
+}
+
+func TestBindTellsTheReasonsApart(t *testing.T) {
+	forEachSite(t, func(t *testing.T, s site) {
+		d := open(t, s.config)
+		for _, p := range s.people {
+			wantReason(t, p.name, d.Bind(t.Context(), find(t, d, p.name), secret.New(s.password)), p.bind)
+		}
+		wantReason(t, "a wrong password", d.Bind(t.Context(), find(t, d, "zoe"), secret.New("Wrong-"+s.password)), denial.BadCredentials)
+		wantReason(t, "the right one after that", d.Bind(t.Context(), find(t, d, "zoe"), secret.New(s.password)), "")
+	})
+}
+
+func TestC10_AccountStateIsReadWithoutAPassword(t *testing.T) {
+	forEachSite(t, func(t *testing.T, s site) {
+		d := open(t, s.config)
+		for _, p := range s.people {
+			wantReason(t, p.name, find(t, d, p.name).State(time.Now()), p.state)
+		}
+	})
+}
+
+func TestC10_AnAccountOutsideTheBaseIsNoAccount(t *testing.T) {
+	forEachSite(t, func(t *testing.T, s site) {
+		id := find(t, open(t, s.config), "jon").ID
+		// People are in a unit of their own, so the groups' has none of them.
+		s.config.BaseDN = "OU=Groups," + s.config.BaseDN
+		_, err := open(t, s.config).FindByID(t.Context(), id)
+		wantReason(t, "outside the base", err, denial.NoAccount)
+	})
+}
+
+func TestC10_WhoeverTheUserFilterLeavesOutIsLeftOutByIDToo(t *testing.T) {
+	forEachSite(t, func(t *testing.T, s site) {
+		a := find(t, open(t, s.config), "jon")
+		s.config.UserFilter = "(&(objectClass=person)(mail={0})(sn=Nobody))"
+		_, err := open(t, s.config).FindByID(t.Context(), a.ID)
+		wantReason(t, "left out by the filter", err, denial.NoAccount)
+	})
+}
+
+func TestC3_FilterSyntaxInANameIsJustAName(t *testing.T) {
+	names := []string{
+		"*", "jo*", "*n", "jon)(cn=*", "jon)(|(cn=*", "jon)(objectClass=*", `\2a`, `jo\6e`, "jon)", "(jon",
+		"jon))(|(uid=*", "|", "&", "!", "jon\\", "jon,", "jon+x",
+	}
+	forEachSite(t, func(t *testing.T, s site) {
+		d := open(t, s.config)
+		for _, name := range names {
+			_, err := d.FindByName(t.Context(), name)
+			wantReason(t, name, err, denial.NoAccount)
+		}
+	})
+}
+
+func TestC2_NamesThatDirectoriesMatchLooselyFindNobody(t *testing.T) {
+	forEachSite(t, func(t *testing.T, s site) {
+		d := open(t, s.config)
+		for name, want := range map[string]denial.Reason{
+			"":                       denial.BadName,
+			" jon":                   denial.BadName,
+			"jon ":                   denial.BadName,
+			"jon\u00a0":              denial.BadName,
+			"jon\x00":                denial.BadName,
+			"jon\x00x":               denial.BadName,
+			"jo\nn":                  denial.BadName,
+			"jon\u202e":              denial.BadName,
+			"jo\xff":                 denial.BadName,
+			"zoe\u0308":              denial.BadName, // not in form C
+			strings.Repeat("j", 257): denial.BadName,
+			"ｊｏｎ":                    denial.NoAccount,
+			"jo\u00adn":              denial.BadName,
+			"j on":                   denial.NoAccount,
+			"jón":                    denial.NoAccount,
+		} {
+			_, err := d.FindByName(t.Context(), name)
+			wantReason(t, name, err, want)
+		}
+	})
+}
+
+func TestC4_OnlyOnePersonIsEverFound(t *testing.T) {
+	forEachSite(t, func(t *testing.T, s site) {
+		d := open(t, s.config)
+		for _, name := range s.nobody {
+			_, err := d.FindByName(t.Context(), name)
+			wantReason(t, name, err, denial.NoAccount)
+		}
+		// A filter that is too wide lets no machine or group in either.
+		wide := s.config
+		wide.UserFilter = "(|(cn={0})(uid={0})(sAMAccountName={0}))"
+		d = open(t, wide)
+		for _, name := range s.nobody {
+			_, err := d.FindByName(t.Context(), name)
+			wantReason(t, name+" by a wide filter", err, denial.NoAccount)
+		}
+		if s.ambiguous != "" {
+			s.config.UserFilter = s.filter
+			_, err := open(t, s.config).FindByName(t.Context(), s.ambiguous)
+			wantReason(t, s.ambiguous, err, denial.SeveralAccounts)
+		}
+	})
+}
+
+func TestC4_AnAccountNamedLikeAnotherPersonIsAmbiguousOrItself(t *testing.T) {
+	s, c := memory(t, memdir.ActiveDirectory)
+	if err := s.Update("CN=Amy Reed,OU=Staff,"+memBase, map[string][]string{"sAMAccountName": {"Jon Smith"}}); err != nil {
+		t.Fatal(err)
+	}
+	if a := find(t, open(t, c), "Jon Smith"); !strings.HasPrefix(a.DN, "CN=Amy Reed,") {
+		t.Errorf("found %s", a.DN)
+	}
+	c.UserFilter = "(|(cn={0})(sAMAccountName={0}))"
+	_, err := open(t, c).FindByName(t.Context(), "Jon Smith")
+	wantReason(t, "one by cn and one by account name", err, denial.SeveralAccounts)
+}
+
+func TestGroupsAreNestedOrDirect(t *testing.T) {
+	forEachSite(t, func(t *testing.T, s site) {
+		for _, tt := range []struct {
+			nested bool
+			want   []string
+		}{{true, s.nested}, {false, s.direct}} {
+			s.config.Groups.Nested = tt.nested
+			d := open(t, s.config)
+			for _, round := range []string{"cold", "warm"} {
+				got, err := d.Groups(t.Context(), find(t, d, "jon"))
+				if err != nil {
+					t.Fatal(err)
+				}
+				slices.Sort(got)
+				want := slices.Sorted(slices.Values(tt.want))
+				if !slices.Equal(got, want) {
+					t.Errorf("nested %v, %s:\n got %q\nwant %q", tt.nested, round, got, want)
+				}
+			}
+		}
+	})
+}
+
+func TestE8_ASearchAfterAFailedBindStillRunsAsTheService(t *testing.T) {
+	forEachSite(t, func(t *testing.T, s site) {
+		s.config.Pool = ldapauth.PoolConfig{Search: 1, Bind: 1}
+		d := open(t, s.config)
+		a := find(t, d, "zoe")
+		for _, password := range []string{"Wrong-" + s.password, s.password} {
+			_ = d.Bind(t.Context(), a, secret.New(password))
+			// Users may read nothing on OpenLDAP, and strangers nothing anywhere.
+			if _, err := d.FindByName(t.Context(), "jon"); err != nil {
+				t.Errorf("after a bind with %q: %v", password, err)
+			}
+		}
+	})
+}
+
+func TestE1_PasswordsThatAreNoneNeverReachTheWire(t *testing.T) {
+	for _, flavor := range []memdir.Flavor{memdir.ActiveDirectory, memdir.OpenLDAP} {
+		s, c := memory(t, flavor)
+		if flavor == memdir.OpenLDAP {
+			c.BindDN = "cn=svc-adconnector,ou=services," + memBase
+		}
+		d := open(t, c)
+		a := find(t, d, "jon")
+		before := s.Stats()
+		for _, password := range []string{"", " ", "\t \n", "\u00a0\u3000", "\x00", "\x00" + memdir.SamplePassword, memdir.SamplePassword + "\x00"} {
+			wantReason(t, password, d.Bind(t.Context(), a, secret.New(password)), denial.BadCredentials)
+		}
+		wantReason(t, "not set", d.Bind(t.Context(), a, secret.String{}), denial.BadCredentials)
+		if after := s.Stats(); after.Binds != before.Binds || after.Connections != before.Connections {
+			t.Errorf("the server saw %d binds and %d connections", after.Binds-before.Binds, after.Connections-before.Connections)
+		}
+	}
+}
+
+// The real OpenLDAP of the tests answers success to a name without a password.
+func TestE2_AServerThatAllowsAnonymousBindsLetsNobodyIn(t *testing.T) {
+	s := dirtest.SharedOpenLDAP(t)
+	d := open(t, real(s))
+	for _, password := range []string{"", " ", "\x00"} {
+		wantReason(t, password, d.Bind(t.Context(), find(t, d, "jon"), secret.New(password)), denial.BadCredentials)
+	}
+	if err := d.Bind(t.Context(), &ldapauth.Account{}, secret.New("x")); err == nil {
+		t.Error("an account without a DN was let in")
+	}
+}
+
+func TestE3_ANameWithFilterSyntaxSignsInAsItself(t *testing.T) {
+	ldap, ad := dirtest.SharedOpenLDAP, dirtest.SharedSambaAD
+	for name, server := range map[string]func(testing.TB) *dirtest.Server{`o'neil (ops)\*`: ldap, "o'neil (ops)": ad} {
+		t.Run(name, func(t *testing.T) {
+			s := server(t)
+			d := open(t, real(s))
+			a := find(t, d, name)
+			if a.Username != name {
+				t.Errorf("found %q", a.Username)
+			}
+			wantReason(t, name, d.Bind(t.Context(), a, secret.New(s.Password)), "")
+		})
+	}
+}
+
+func TestE4_APasswordIsBoundExactlyOnce(t *testing.T) {
+	s := dirtest.OpenLDAP(t, dirtest.OpenLDAPOptions{})
+	dn := s.DN(t, "jon")
+	c := real(s)
+	c.URLs = append(c.URLs, strings.Replace(s.URL, "127.0.0.1", "localhost", 1)) // a "second server"
+	d := open(t, c)
+	a := find(t, d, "jon")
+	for _, password := range []string{"Wrong-Password-1", s.Password} {
+		before := binds(s.Log(), dn)
+		_ = d.Bind(t.Context(), a, secret.New(password))
+		if n := binds(s.Log(), dn) - before; n != 1 {
+			t.Errorf("%d binds reached the server, want 1", n)
+		}
+	}
+}
+
+// binds counts the bind requests for dn in a log of slapd.
+func binds(log, dn string) int { return strings.Count(log, `BIND dn="`+dn+`" method=128`) }
