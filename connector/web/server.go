@@ -20,7 +20,6 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
-	"path"
 	"regexp"
 	"runtime/debug"
 	"strings"
@@ -172,7 +171,7 @@ func prefixOf(u *url.URL) (string, error) {
 		return "", fmt.Errorf("url: %v is not an https URL with a host", u)
 	}
 	prefix := strings.TrimSuffix(u.Path, "/")
-	if !plainPath.MatchString(prefix) || prefix != "" && path.Clean(prefix) != prefix {
+	if !plainPath.MatchString(prefix) || strings.Contains(prefix+"/", "/./") || strings.Contains(prefix+"/", "/../") {
 		return "", fmt.Errorf("url: the path %q is not made of plain names: use letters, digits, dot, dash and underscore", u.Path)
 	}
 	return prefix, nil

@@ -207,7 +207,7 @@ func (s *store) begin(w http.ResponseWriter, r *http.Request, id *signin.Identit
 	}
 	s.table.remove(session.ID)
 	number := make([]byte, 32)
-	rand.Read(number) //nolint:errcheck // never fails: the program ends first
+	rand.Read(number) // never fails: the program ends first
 	session.ID = string(number)
 	session.Values[entryKey] = entry{identity: id, token: rand.Text(), expires: now.Add(life)}
 	session.Options.MaxAge = int(life / time.Second)

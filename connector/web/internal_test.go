@@ -1,0 +1,264 @@
+package web
+
+import (
+	"bytes"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"adconnector/connector/signin"
+	"adconnector/ldapauth/denial"
+)
+
+var start = time.Date(2026, 11, 20, 9, 0, 0, 0, time.UTC)
+
+func TestEveryReasonHasASentence(t *testing.T) {
+	seen := map[string]denial.Reason{}
+	for _, r := range denial.Reasons() {
+		s := sentences[r]
+		if s == "" || !strings.HasSuffix(s, ".") || strings.ContainsAny(s, "_\n") {
+			t.Errorf("%s: %q is no sentence", r, s)
+		}
+		if other, ok := seen[s]; ok {
+			t.Errorf("%s and %s have the same sentence", r, other)
+		}
+		seen[s] = r
+	}
+	if len(sentences) != len(denial.Reasons()) {
+		t.Errorf("%d sentences for %d reasons", len(sentences), len(denial.Reasons()))
+	}
+	// A reason that is not on the list says nothing about itself.
+	for _, m := range []signin.Method{signin.ByPassword, signin.ByCertificate} {
+		if got := sentence(m, "new_reason"); got != sentences[denial.BadCredentials] {
+			t.Errorf("%s: unknown reason says %q", m, got)
+		}
+	}
+}
+
+func sealerAt(t testing.TB, now *time.Time) *sealer {
+	t.Helper()
+	s, err := newSealer([]byte(strings.Repeat("0123456789abcdef", 2)), func() time.Time { return *now })
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func TestSealKeepsEverything(t *testing.T) {
+	now := start
+	s := sealerAt(t, &now)
+	for _, p := range []Pending{
+		{},
+		{Protocol: "wsfed", RelyingParty: "urn:app", MaxAge: -1, State: []byte{0, 1, 2}},
+		{Protocol: "saml", MaxAge: 5 * time.Minute, SignOut: true, ReturnTo: "https://app.example/bye?x=é", State: bytes.Repeat([]byte("x"), 40_000)},
+	} {
+		text := s.seal(forForm, "browser", p)
+		if strings.Contains(text, "urn:app") || strings.ContainsAny(text, "+/=&") {
+			t.Errorf("sealed text %.40q can be read or needs escaping", text)
+		}
+		got, err := s.open(forForm, "browser", text)
+		if err != nil || !reflect.DeepEqual(got, p) {
+			t.Errorf("got %+v, %v, want %+v", got, err, p)
+		}
+		if s.seal(forForm, "browser", p) == text {
+			t.Error("sealed twice, same text")
+		}
+	}
+}
+
+func TestSealIsForOnePurposeBrowserAndTime(t *testing.T) {
+	now := start
+	s := sealerAt(t, &now)
+	text := s.seal(forForm, "browser", Pending{Protocol: "wsfed"})
+	for name, open := range map[string]func() error{
+		"other purpose":  func() error { _, err := s.open(forResume, "browser", text); return err },
+		"other browser":  func() error { _, err := s.open(forForm, "browser2", text); return err },
+		"no browser":     func() error { _, err := s.open(forForm, "", text); return err },
+		"shifted border": func() error { _, err := s.open("for", "m\x00browser", text); return err },
+		"empty":          func() error { _, err := s.open(forForm, "browser", ""); return err },
+		"not base64":     func() error { _, err := s.open(forForm, "browser", "+"+text); return err },
+		"other key": func() error {
+			other, err := newSealer(make([]byte, 32), s.now)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = other.open(forForm, "browser", text)
+			return err
+		},
+		"too old": func() error {
+			now = start.Add(pendingLifetime + time.Second)
+			defer func() { now = start }()
+			_, err := s.open(forForm, "browser", text)
+			return err
+		},
+		"from the future": func() error {
+			now = start.Add(-2 * time.Minute)
+			defer func() { now = start }()
+			_, err := s.open(forForm, "browser", text)
+			return err
+		},
+	} {
+		if open() == nil {
+			t.Errorf("%s: opened", name)
+		}
+	}
+	for i := range text {
+		changed := []byte(text)
+		changed[i] ^= 1
+		if _, err := s.open(forForm, "browser", string(changed)); err == nil {
+			t.Fatalf("opened with byte %d changed", i)
+		}
+	}
+}
+
+// What comes through the seal is ours, but may be of another version.
+func FuzzDecodePending(f *testing.F) {
+	f.Add(encodePending(Pending{}, start))
+	f.Add(encodePending(Pending{Protocol: "wsfed", RelyingParty: "urn:app", MaxAge: time.Minute, SignOut: true, ReturnTo: "https://a/", State: []byte("s")}, start))
+	f.Add([]byte{pendingVersion, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1})
+	f.Fuzz(func(t *testing.T, b []byte) {
+		p, issued, err := decodePending(b)
+		if err != nil {
+			return
+		}
+		again, issued2, err := decodePending(encodePending(p, issued))
+		if err != nil || !reflect.DeepEqual(p, again) || !issued.Equal(issued2) {
+			t.Errorf("%x: %+v, %v became %+v, %v (%v)", b, p, issued, again, issued2, err)
+		}
+	})
+}
+
+func tableOf(t *testing.T, size, perAccount int) (*table, *bytes.Buffer) {
+	t.Helper()
+	var log bytes.Buffer
+	table, err := newTable(size, perAccount, slog.New(slog.NewTextHandler(&log, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return table, &log
+}
+
+func entryOf(account string, expires time.Duration) entry {
+	return entry{identity: &signin.Identity{ID: account}, expires: start.Add(expires)}
+}
+
+// has lists the sessions that are still there, and checks that the index of
+// accounts agrees.
+func (t *table) has(now time.Time, ids ...string) string {
+	var there []string
+	for _, id := range ids {
+		if _, ok := t.find(id, now); ok {
+			there = append(there, id)
+		}
+	}
+	indexed := 0
+	for _, of := range t.accounts {
+		indexed += len(of)
+	}
+	if indexed != t.sessions.Len() {
+		return fmt.Sprintf("%d sessions, %d in the index", t.sessions.Len(), indexed)
+	}
+	return strings.Join(there, " ")
+}
+
+func TestFullTableDropsTheLongestUnusedAndSaysSo(t *testing.T) {
+	table, log := tableOf(t, 3, 3)
+	for _, id := range []string{"a", "b", "c"} {
+		table.add(id, entryOf(id, time.Hour), start)
+	}
+	table.find("a", start)
+	table.add("d", entryOf("d", time.Hour), start)
+	if got := table.has(start, "a", "b", "c", "d"); got != "a c d" {
+		t.Errorf("left: %q", got)
+	}
+	if table.evicted != 1 || strings.Count(log.String(), "level=WARN") != 1 {
+		t.Errorf("evicted %d, log %q", table.evicted, log)
+	}
+	for i := range 500 {
+		table.add(fmt.Sprint(i), entryOf(fmt.Sprint("account", i), time.Hour), start)
+	}
+	if table.evicted != 501 || strings.Count(log.String(), "\n") != 1 {
+		t.Errorf("evicted %d, log %q", table.evicted, log)
+	}
+}
+
+// One user with a script does not sign everybody else out.
+func TestOneAccountCannotFillTheTable(t *testing.T) {
+	table, _ := tableOf(t, 100, 5)
+	table.add("ann", entryOf("ann", time.Hour), start)
+	for i := range 1000 {
+		table.add(fmt.Sprint("m", i), entryOf("mallory", time.Hour), start)
+	}
+	if got := table.has(start, "ann", "m994", "m995", "m996", "m997", "m998", "m999"); got != "ann m995 m996 m997 m998 m999" {
+		t.Errorf("left: %q", got)
+	}
+}
+
+func TestExpiredSessionsMakeRoom(t *testing.T) {
+	table, _ := tableOf(t, 100, 100)
+	table.add("a", entryOf("a", time.Minute), start)
+	table.add("b", entryOf("b", time.Minute), start)
+	table.add("c", entryOf("c", time.Hour), start)
+	now := start.Add(time.Minute)
+	table.add("d", entryOf("d", time.Hour), now)
+	if n := table.sessions.Len(); n != 2 {
+		t.Errorf("%d sessions are kept, want 2", n)
+	}
+	if got := table.has(now, "a", "b", "c", "d"); got != "c d" || table.evicted != 0 {
+		t.Errorf("left: %q, evicted %d", got, table.evicted)
+	}
+}
+
+func TestRenewDoesNotBringASessionBack(t *testing.T) {
+	table, _ := tableOf(t, 10, 10)
+	table.add("a", entryOf("ann", time.Hour), start)
+	table.remove("a")
+	table.renew("a", &signin.Identity{ID: "ann"})
+	if got := table.has(start, "a"); got != "" {
+		t.Errorf("left: %q", got)
+	}
+	// And a session never changes hands.
+	table.add("a", entryOf("ann", time.Hour), start)
+	table.renew("a", &signin.Identity{ID: "bob"})
+	if got := table.has(start, "a"); got != "" {
+		t.Errorf("ann's session is bob's: %q", got)
+	}
+}
+
+func TestStoreSaysWhenItIsMisused(t *testing.T) {
+	k := Keys{CookieHash: make([]byte, 32), CookieBlock: make([]byte, 15)}
+	if _, err := newStore(DefaultSessionConfig(), k, time.Now, slog.New(slog.DiscardHandler)); err == nil {
+		t.Error("a block key of 15 bytes shows only at the first sign-in")
+	}
+	k.CookieBlock = make([]byte, 32)
+	s, err := newStore(DefaultSessionConfig(), k, time.Now, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r := httptest.NewRequest(http.MethodGet, "/", nil)
+	session, err := s.Get(r, sessionCookie)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := session.Save(r, httptest.NewRecorder()); err == nil {
+		t.Error("a session without an identity was saved")
+	}
+}
+
+// The cookie's own time limit holds as well, whatever the table says.
+func TestCookieCodecHasALimit(t *testing.T) {
+	k := Keys{CookieHash: bytes.Repeat([]byte{1}, 32), CookieBlock: bytes.Repeat([]byte{2}, 32)}
+	s, err := newStore(DefaultSessionConfig(), k, time.Now, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	codec := reflect.ValueOf(s.codecs[0]).Elem()
+	if got := codec.FieldByName("maxAge").Int(); got != 8*60*60 {
+		t.Errorf("the codec accepts cookies for %d s, want 28800", got)
+	}
+}
