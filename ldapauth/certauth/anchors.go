@@ -123,8 +123,10 @@ func checkAnchor(c *x509.Certificate) error {
 		return errors.New("is not that of an authority (it lacks \"CA:TRUE\"): put the certificate of its issuer there")
 	case c.KeyUsage != 0 && c.KeyUsage&x509.KeyUsageCertSign == 0:
 		return errors.New("is of an authority that may not sign certificates (key usage without keyCertSign): put the one that signs your users' certificates there")
+	case hasUncheckedConstraints(c):
+		return errors.New("limits names in a way that cannot be checked here (name constraints of a kind other than DNS, e-mail, URI and IP address): put another authority's certificate there")
 	case len(c.UnhandledCriticalExtensions) > 0:
-		return fmt.Errorf("has critical extensions that are not supported (%v): it cannot be used here", c.UnhandledCriticalExtensions)
+		return fmt.Errorf("has critical extensions that are not supported here (%v): put another authority's certificate there", c.UnhandledCriticalExtensions)
 	}
 	return nil
 }

@@ -28,13 +28,15 @@ const (
 )
 
 // smartCardLogon stands for the extended key usage of the same name, which
-// crypto/x509 does not know, in the copies that it is given: see [view].
-const smartCardLogon x509.ExtKeyUsage = -1
+// crypto/x509 does not know, in the copies that it is given: see [view]. It only
+// compares these numbers; this one is far from those that it has or may get.
+const smartCardLogon x509.ExtKeyUsage = 1 << 20
 
 var (
-	oidSmartCardLogon = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 20, 2, 2}
-	oidKeyUsage       = asn1.ObjectIdentifier{2, 5, 29, 15}
-	oidSubjectAltName = asn1.ObjectIdentifier{2, 5, 29, 17}
+	oidSmartCardLogon  = asn1.ObjectIdentifier{1, 3, 6, 1, 4, 1, 311, 20, 2, 2}
+	oidKeyUsage        = asn1.ObjectIdentifier{2, 5, 29, 15}
+	oidSubjectAltName  = asn1.ObjectIdentifier{2, 5, 29, 17}
+	oidNameConstraints = asn1.ObjectIdentifier{2, 5, 29, 30}
 )
 
 // userUsages are what a user's certificate may be for; one of them is enough.
@@ -290,7 +292,7 @@ func checkUsage(leaf *x509.Certificate) error {
 	switch {
 	case leaf.IsCA:
 		fault = "is that of an authority, not of a user"
-	case leaf.KeyUsage&x509.KeyUsageDigitalSignature == 0 && hasExtension(leaf, oidKeyUsage):
+	case leaf.KeyUsage&x509.KeyUsageDigitalSignature == 0 && extension(leaf, oidKeyUsage) != nil:
 		fault = "lacks digitalSignature in its key usage"
 	case !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageClientAuth) && !hasSmartCardLogon(leaf):
 		fault = "has neither clientAuth nor smart-card logon in its extended key usage"
@@ -355,13 +357,14 @@ func checkExtensions(leaf *x509.Certificate) error {
 	return nil
 }
 
-func hasExtension(c *x509.Certificate, id asn1.ObjectIdentifier) bool {
+// extension returns the content of an extension, nil if there is none.
+func extension(c *x509.Certificate, id asn1.ObjectIdentifier) []byte {
 	for i := range c.Extensions {
 		if c.Extensions[i].Id.Equal(id) {
-			return true
+			return c.Extensions[i].Value
 		}
 	}
-	return false
+	return nil
 }
 
 func hasSmartCardLogon(c *x509.Certificate) bool {

@@ -15,9 +15,10 @@ import (
 	"testing"
 	"time"
 
-	"software.sslmate.com/src/go-pkcs12"
-
+	"adconnector/ldapauth/dirtest"
 	"adconnector/ldapauth/testca"
+
+	"software.sslmate.com/src/go-pkcs12"
 )
 
 func TestHandshakeThroughAnIntermediateNeedsOnlyTheRoot(t *testing.T) {
@@ -121,22 +122,13 @@ func TestPFXHoldsLeafKeyAndChain(t *testing.T) {
 func run(t *testing.T, name string, args ...string) string {
 	t.Helper()
 	if _, err := exec.LookPath(name); err != nil {
-		missing(t, "%s is not installed", name)
+		dirtest.Missing(t, "%s is not installed", name)
 	}
 	out, err := exec.CommandContext(t.Context(), name, args...).CombinedOutput()
 	if err != nil {
 		t.Fatalf("%s %s: %v\n%s", name, strings.Join(args, " "), err, out)
 	}
 	return string(out)
-}
-
-// missing skips the test, or fails it where everything must be there.
-func missing(t testing.TB, format string, args ...any) {
-	t.Helper()
-	if os.Getenv("CI") != "" || os.Getenv("ADCONNECTOR_TEST_ALL") != "" {
-		t.Fatalf(format, args...)
-	}
-	t.Skipf(format, args...)
 }
 
 func must[T any](v T, err error) func(testing.TB) T {
