@@ -229,7 +229,7 @@ func (c *conn) bindOpenLDAP(d *directory, name, password string, explain bool) r
 		return result{code: invalidCredentials} // not even with a control
 	}
 	now := c.server.options.Now()
-	code, reason := invalidCredentials, policyNone
+	code, reason := int64(invalidCredentials), int64(policyNone)
 	switch {
 	case e.policyLocked(now):
 		reason = policyLocked
@@ -239,7 +239,9 @@ func (c *conn) bindOpenLDAP(d *directory, name, password string, explain bool) r
 		reason = policyExpired
 	default:
 		code = success
-		_ = d.update(e, map[string][]string{"pwdFailureTime": nil}) // cannot fail
+		if e.first("pwdFailureTime") != "" {
+			_ = d.update(e, map[string][]string{"pwdFailureTime": nil}) // cannot fail
+		}
 		if c.user = e.key; strings.EqualFold(e.first("pwdReset"), "TRUE") {
 			c.limited, reason = true, policyMustChange
 		}
@@ -259,12 +261,11 @@ const (
 	policyMustChange = 2
 )
 
-func policyControl(reason int) *ber.Packet {
-	value := sequence()
-	if reason != policyNone {
-		value.AppendChild(ber.NewInteger(ber.ClassContext, ber.TypePrimitive, 1, reason, ""))
+func policyControl(reason int64) []byte {
+	if reason == policyNone {
+		return answerControl(oidPasswordPolicy, sequence())
 	}
-	return answerControl(oidPasswordPolicy, value)
+	return answerControl(oidPasswordPolicy, sequence(number(0x81, reason)))
 }
 
 // generalizedTime is how LDAP writes a time.

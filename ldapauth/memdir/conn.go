@@ -111,6 +111,12 @@ func (c *conn) wait() error {
 	}
 }
 
+// answers says with which operation a request is answered.
+var answers = map[ber.Tag]byte{
+	opBindRequest: opBindResponse, opSearchRequest: opSearchDone, opExtendedRequest: opExtendedResponse,
+	opModifyRequest: 7, opAddRequest: 9, opDeleteRequest: 11, opModifyDNRequest: 13, opCompareRequest: 15,
+}
+
 // handle answers one request. An error ends the connection.
 func (c *conn) handle(m message) error {
 	switch m.op.Tag {
@@ -118,10 +124,6 @@ func (c *conn) handle(m message) error {
 		return net.ErrClosed
 	case opAbandonRequest:
 		return nil // what it would abandon has been answered
-	}
-	answers := map[ber.Tag]ber.Tag{
-		opBindRequest: opBindResponse, opSearchRequest: opSearchDone, opExtendedRequest: opExtendedResponse,
-		opModifyRequest: 7, opAddRequest: 9, opDeleteRequest: 11, opModifyDNRequest: 13, opCompareRequest: 15,
 	}
 	answer, known := answers[m.op.Tag]
 	if !known {
@@ -174,7 +176,7 @@ func (m message) control(oid string) ([]byte, bool) {
 
 // send writes one message. A connection that cannot be written to is noticed
 // when the buffer is flushed.
-func (c *conn) send(id int64, op *ber.Packet, controls ...*ber.Packet) {
+func (c *conn) send(id int64, op []byte, controls ...[]byte) {
 	_, _ = c.w.Write(envelope(id, op, controls))
 }
 

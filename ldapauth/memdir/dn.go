@@ -24,7 +24,7 @@ func parseDN(text string) (dn, error) {
 		var step rdn
 		for sep := byte('+'); sep == '+'; {
 			attribute, after, ok := strings.Cut(rest, "=")
-			attribute = strings.TrimSpace(attribute)
+			attribute = strings.Trim(attribute, " ")
 			if !ok || !isDescriptor(attribute) {
 				return nil, fmt.Errorf("%q is not a DN such as \"CN=Jon,DC=fabrikam,DC=example\"", text)
 			}

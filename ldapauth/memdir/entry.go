@@ -11,8 +11,6 @@ import (
 	"slices"
 	"strconv"
 	"strings"
-
-	ber "github.com/go-asn1-ber/asn1-ber"
 )
 
 // A directory is the entries with their indexes. Entries in it are never
@@ -25,7 +23,7 @@ type directory struct {
 	netbios string // "FABRIKAM"
 	sid     string // of the domain, binary
 
-	all   []*entry // all[i].position == i
+	all   []*entry // all[i].position == i; nil where one was removed
 	byDN  map[string]*entry
 	index map[string]map[string][]*entry // attribute, normal value
 }
@@ -154,10 +152,11 @@ func (d *directory) set(e *entry, name string, values []string) error {
 		if lower == "objectsid" || lower == "objectguid" {
 			a.values[i] = normal
 		}
-		if lower == "member" {
-			if _, err := parseDN(v); err != nil {
-				return fmt.Errorf("%s: %w", name, err)
-			}
+		if _, err := parseDN(v); err != nil && lower == "member" {
+			return fmt.Errorf("%s: %w", name, err)
+		}
+		if lower == "member" && slices.Contains(a.normal, normal) {
+			return fmt.Errorf("%s: %q is there twice", name, v)
 		}
 		a.normal = append(a.normal, normal)
 	}
@@ -278,15 +277,7 @@ func (d *directory) replace(e, next *entry) {
 // remove takes e out of the directory.
 func (d *directory) remove(e *entry) {
 	d.unlink(e)
-	all := slices.Clone(d.all[:e.position])
-	for _, later := range d.all[e.position+1:] {
-		moved := later.clone()
-		d.unlink(later)
-		moved.position = len(all)
-		all = append(all, moved)
-		d.link(moved)
-	}
-	d.all = all
+	d.all[e.position] = nil
 }
 
 // link makes e findable.
@@ -446,13 +437,4 @@ func parseGUID(text string) (string, bool) {
 	slices.Reverse(b[4:6])
 	slices.Reverse(b[6:8])
 	return string(b), true
-}
-
-// encodeAttribute returns a PartialAttribute (RFC 4511 section 4.1.7).
-func encodeAttribute(name string, values []string) []byte {
-	set := ber.Encode(ber.ClassUniversal, ber.TypeConstructed, ber.TagSet, nil, "")
-	for _, v := range values {
-		set.AppendChild(octets(v))
-	}
-	return sequence(octets(name), set).Bytes()
 }

@@ -121,14 +121,14 @@ func (c *conn) search(m message) error {
 	entries, res := c.find(m, &r)
 	s.debug("search", "base", r.base, "scope", r.scope, "code", res.code, "entries", len(entries))
 	for _, e := range entries {
-		_, _ = c.w.Write(envelope(m.id, e, nil))
+		c.send(m.id, e)
 	}
 	c.send(m.id, res.packet(opSearchDone), res.controls...)
 	return nil
 }
 
 // find returns the entries and references that answer a request, encoded.
-func (c *conn) find(m message, r *searchRequest) (answers []*ber.Packet, res result) {
+func (c *conn) find(m message, r *searchRequest) (answers [][]byte, res result) {
 	s := c.server
 	s.mu.RLock()
 	defer s.mu.RUnlock()
@@ -138,7 +138,7 @@ func (c *conn) find(m message, r *searchRequest) (answers []*ber.Packet, res res
 		if r.want.operational && d.flavor == ActiveDirectory {
 			r.want.user = true
 		}
-		return []*ber.Packet{d.encode(root, r, now)}, result{}
+		return [][]byte{d.encode(root, r, now)}, result{}
 	}
 	if c.user == "" && !s.options.AnonymousRead {
 		return nil, d.anonymousRefused()
@@ -225,7 +225,7 @@ func (c *conn) cutPage(r *searchRequest, entries []*entry, truncated bool, res *
 		c.cursors = append(c.cursors, cursor{cookie, entries[size:], truncated})
 		entries, truncated = entries[:size], false
 	}
-	res.controls = append(res.controls, answerControl(oidPaging, sequence(integer(0), octets(cookie))))
+	res.controls = append(res.controls, answerControl(oidPaging, sequence(number(tagInteger, 0), octets(cookie))))
 	return entries, truncated
 }
 
@@ -277,27 +277,36 @@ func (d *directory) evaluate(base *entry, r *searchRequest) (matched []*entry) {
 		list = slices.Compact(list)
 	}
 	for _, e := range list {
-		in := r.scope == scopeBase || r.scope == scopeSubtree && isWithin(e.key, base.key) || r.scope == scopeOne && parentKey(e.key) == base.key
-		if in && d.match(r.filter, e) == yes {
+		if e != nil && inScope(e, base, r.scope) && d.match(r.filter, e) == yes {
 			matched = append(matched, e)
 		}
 	}
 	return matched
 }
 
+func inScope(e, base *entry, scope int64) bool {
+	switch scope {
+	case scopeBase:
+		return e == base
+	case scopeOne:
+		return e != base && parentKey(e.key) == base.key
+	}
+	return isWithin(e.key, base.key)
+}
+
 // encode returns an entry with the attributes that were asked for.
-func (d *directory) encode(e *entry, r *searchRequest, now time.Time) *ber.Packet {
-	list := sequence()
+func (d *directory) encode(e *entry, r *searchRequest, now time.Time) []byte {
+	var list [][]byte
 	for _, name := range e.order {
 		a := e.attributes[name]
 		if !r.want.has(name, a.operational) {
 			continue
 		}
 		if r.typesOnly {
-			list.Data.Write(encodeAttribute(a.name, nil))
+			list = append(list, encodeAttribute(a.name, nil))
 			continue
 		}
-		list.Data.Write(a.encoded)
+		list = append(list, a.encoded)
 	}
 	for _, c := range computed[d.flavor] {
 		if !r.want.has(strings.ToLower(c.name), c.operational) {
@@ -310,9 +319,9 @@ func (d *directory) encode(e *entry, r *searchRequest, now time.Time) *ber.Packe
 		if r.typesOnly {
 			values = nil
 		}
-		list.Data.Write(encodeAttribute(c.name, values))
+		list = append(list, encodeAttribute(c.name, values))
 	}
-	return application(opSearchEntry, octets(e.dn), list)
+	return application(opSearchEntry, octets(e.dn), sequence(list...))
 }
 
 // computed are the attributes that no entry holds.
@@ -342,7 +351,7 @@ func memberOf(d *directory, e *entry, _ time.Time) (names []string) {
 
 // references point a search of the whole domain to the other naming contexts
 // of the forest, where this server has nothing.
-func (d *directory) references(r *searchRequest, secure bool) (refs []*ber.Packet) {
+func (d *directory) references(r *searchRequest, secure bool) (refs [][]byte) {
 	if key, _ := normalDN(r.base); key != d.base {
 		return nil
 	}
