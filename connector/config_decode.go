@@ -135,8 +135,11 @@ func (d *decoder) section(n *yaml.Node, key string, v reflect.Value) {
 			d.unknown(name, key, known)
 			continue
 		}
-		if value.Kind == yaml.MappingNode || value.Kind == yaml.SequenceNode || isNull(value) {
+		if value.Kind == yaml.MappingNode || value.Kind == yaml.SequenceNode {
 			d.places[full] = place{name.Line, name.Column}
+		}
+		if isNull(value) {
+			value.Line, value.Column = name.Line, name.Column // it has no place of its own
 		}
 		d.decode(value, full, v.FieldByIndex(known[f].index))
 	}
