@@ -12,16 +12,16 @@ import (
 	"testing"
 	"time"
 
-	ber "github.com/go-asn1-ber/asn1-ber"
-	"github.com/go-ldap/ldap/v3"
-	"go.uber.org/goleak"
-
 	"adconnector/ldapauth"
 	"adconnector/ldapauth/denial"
 	"adconnector/ldapauth/dirtest"
 	"adconnector/ldapauth/memdir"
 	"adconnector/ldapauth/secret"
 	"adconnector/ldapauth/setting"
+
+	ber "github.com/go-asn1-ber/asn1-ber"
+	"github.com/go-ldap/ldap/v3"
+	"go.uber.org/goleak"
 )
 
 // frozen returns the address of a server that accepts connections, reads and

@@ -122,7 +122,8 @@ func loadRoots(c Config) (*x509.CertPool, error) {
 
 // parseCertificates reads PEM or DER. Anything but certificates is an error.
 func parseCertificates(data []byte) ([]*x509.Certificate, error) {
-	if !bytes.Contains(data, []byte("-----BEGIN")) {
+	announced := bytes.Count(data, []byte("-----BEGIN "))
+	if announced == 0 {
 		certs, err := x509.ParseCertificates(data)
 		if err != nil || len(certs) == 0 {
 			return nil, errors.New("holds no certificate, neither PEM nor DER")
@@ -145,8 +146,8 @@ func parseCertificates(data []byte) ([]*x509.Certificate, error) {
 		}
 		certs = append(certs, cert)
 	}
-	if len(certs) == 0 {
-		return nil, errors.New("holds no complete certificate")
+	if len(certs) != announced { // the decoder passes over what is incomplete
+		return nil, errors.New("holds a certificate that is cut off")
 	}
 	return certs, nil
 }

@@ -80,6 +80,12 @@ func memory(t testing.TB, flavor memdir.Flavor, mods ...func(*memdir.Options)) (
 // certificate that vouches for it.
 func listen(t testing.TB) (net.Listener, setting.File) {
 	t.Helper()
+	return listenWith(t, &tls.Config{})
+}
+
+// listenWith is [listen] with a TLS configuration that lacks the certificate.
+func listenWith(t testing.TB, conf *tls.Config) (net.Listener, setting.File) {
+	t.Helper()
 	ca, err := testca.New("Directory CA")
 	if err != nil {
 		t.Fatal(err)
@@ -97,7 +103,8 @@ func listen(t testing.TB) (net.Listener, setting.File) {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = ln.Close() })
-	return tls.NewListener(ln, &tls.Config{Certificates: []tls.Certificate{leaf.TLS()}}), setting.File(file)
+	conf.Certificates = []tls.Certificate{leaf.TLS()}
+	return tls.NewListener(ln, conf), setting.File(file)
 }
 
 // find returns the account called name, which must be there.

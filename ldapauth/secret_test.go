@@ -1,0 +1,71 @@
+package ldapauth_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"time"
+
+	"adconnector/ldapauth"
+	"adconnector/ldapauth/dirtest"
+	"adconnector/ldapauth/memdir"
+	"adconnector/ldapauth/secret"
+)
+
+func TestE12_NoPasswordIsInAnyErrorOrLog(t *testing.T) {
+	const canary, serviceCanary = "canary-of-a-user", "canary-of-the-service"
+	var out bytes.Buffer
+	log := slog.New(slog.NewTextHandler(&out, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	note := func(err error) {
+		for ; err != nil; err = errors.Unwrap(err) {
+			fmt.Fprintf(&out, "%v %+v %#v\n", err, err, err)
+		}
+	}
+	try := func(c ldapauth.Config) {
+		c = short(c)
+		d := openWith(t, c, ldapauth.Options{Log: log})
+		a, err := d.FindByName(t.Context(), "jon")
+		note(err)
+		for _, f := range d.Check(t.Context()) {
+			fmt.Fprintln(&out, f)
+		}
+		fmt.Fprintf(&out, "%+v %#v\n", c, d)
+		if a == nil {
+			return
+		}
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		for _, password := range []string{canary, "\x00" + canary} {
+			note(d.Bind(ctx, a, secret.New(password)))
+		}
+	}
+	for _, server := range []*dirtest.Server{dirtest.SharedOpenLDAP(t), dirtest.SharedSambaAD(t)} {
+		c := real(server)
+		try(c)
+		c.BindPassword = secret.New(serviceCanary)
+		try(c)
+	}
+	s, c := memory(t, memdir.ActiveDirectory)
+	try(c)
+	a := find(t, open(t, c), "jon")
+	d := open(t, short(c))
+	find(t, d, "jon")
+	s.SetDelay(time.Hour)
+	note(d.Bind(t.Context(), a, secret.New(canary)))
+	c.URLs = []string{"ldaps://" + frozen(t)}
+	c.BindPassword = secret.New(serviceCanary)
+	try(c)
+	if out.Len() < 1000 {
+		t.Fatalf("hardly anything was said: %s", &out)
+	}
+	for _, secret := range []string{canary, serviceCanary, memdir.ServicePassword} {
+		if strings.Contains(out.String(), secret) {
+			i := strings.Index(out.String(), secret)
+			t.Errorf("%q shows up: ...%s", secret, out.String()[max(0, i-200):i+len(secret)])
+		}
+	}
+}
