@@ -12,11 +12,9 @@ import (
 	"cmp"
 	"context"
 	"crypto/rand"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/netip"
 	"net/url"
@@ -25,6 +23,7 @@ import (
 	"strings"
 	"time"
 
+	"adconnector/connector/front"
 	"adconnector/connector/iprange"
 	"adconnector/connector/signin"
 )
@@ -302,10 +301,14 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		}
 		s.fail(started, r, err)
 	}()
-	if !hostFits(r, s.url.Hostname()) {
+	var serverName string
+	if r.TLS != nil {
+		serverName = r.TLS.ServerName
+	}
+	if !front.HostMatches(serverName, r.Host, s.url.Hostname()) {
 		s.fail(started, r, &Error{
 			http.StatusMisdirectedRequest, "Your browser sent this request to the wrong place. Open the address again.",
-			fmt.Errorf("host %q on a connection for %q", r.Host, serverName(r.TLS)),
+			fmt.Errorf("host %q on a connection for %q", r.Host, serverName),
 		})
 		return
 	}
@@ -334,31 +337,6 @@ func (s *starting) Write(b []byte) (int, error) {
 
 // Unwrap is for [http.ResponseController].
 func (s *starting) Unwrap() http.ResponseWriter { return s.ResponseWriter }
-
-// hostFits reports whether the Host header names what the connection is for.
-// Browsers use one HTTP/2 connection for all names of its certificate (RFC
-// 9113, 9.1.1), and the decision to ask for a certificate was made for the name
-// in the handshake. The name of the URL and addresses are good for connections
-// that gave none.
-func hostFits(r *http.Request, configured string) bool {
-	host := r.Host
-	if h, _, err := net.SplitHostPort(host); err == nil {
-		host = h
-	}
-	host = strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")
-	if name := serverName(r.TLS); name != "" {
-		return strings.EqualFold(name, host)
-	}
-	_, err := netip.ParseAddr(host)
-	return err == nil || strings.EqualFold(host, configured)
-}
-
-func serverName(c *tls.ConnectionState) string {
-	if c == nil {
-		return ""
-	}
-	return c.ServerName
-}
 
 // A visit is what every handler knows of its request.
 type visit struct {
