@@ -1,0 +1,185 @@
+// Command adconnector signs people in by client certificate or password
+// against a company's directory and reports who they are to the applications
+// upstream.
+//
+// Exit codes: 0 fine, 1 a negative answer or a failure while running, 2 wrong
+// usage or configuration.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"runtime"
+	"runtime/debug"
+
+	"adconnector/connector"
+
+	"github.com/urfave/cli/v3"
+)
+
+// version is set by the linker in a release.
+var version = ""
+
+// Exit codes.
+const (
+	exitNo    = 1 // a negative answer, or a failure while running
+	exitUsage = 2 // wrong usage or configuration
+)
+
+// exitError is an error that ends the program with a code of its own. A nil
+// err means that everything has been said already.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string {
+	if e.err == nil {
+		return fmt.Sprintf("exit code %d", e.code)
+	}
+	return e.err.Error()
+}
+
+func (e *exitError) Unwrap() error { return e.err }
+
+func main() {
+	os.Exit(run(context.Background(), os.Args, os.Stdout, os.Stderr))
+}
+
+// run runs the program with its arguments and returns the exit code.
+func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
+	app := &cli.Command{
+		Name:            "adconnector",
+		Usage:           "sign people in by client certificate or password and report who they are",
+		HideVersion:     true,
+		HideHelpCommand: true,
+		Suggest:         true,
+		Writer:          stdout,
+		ErrWriter:       stderr,
+		OnUsageError:    usageError,
+		ExitErrHandler:  func(context.Context, *cli.Command, error) {}, // run does it, at one place
+		Description: `adconnector stands between a directory (Active Directory or any LDAP server) and the
+applications that want to know who somebody is. It serves one HTTPS address: browsers from the
+configured IP ranges are asked for a client certificate, everybody else gets a password form.
+
+Try it without any set-up:       adconnector demo
+See whether your file works:     adconnector check --config adconnector.yaml
+Then run it:                     adconnector run --config adconnector.yaml
+Or have the system run it:       adconnector install --config adconnector.yaml`,
+		Action: noSuchCommand,
+		Commands: []*cli.Command{
+			runCommand(), checkCommand(), demoCommand(), configCommand(), benchCommand(), versionCommand(),
+		},
+	}
+	app.Commands = append(app.Commands, serviceCommands()...)
+	err := app.Run(ctx, args)
+	if err == nil {
+		return 0
+	}
+	code := exitNo
+	if e, ok := errors.AsType[*exitError](err); ok {
+		code, err = e.code, e.err
+	}
+	if e, ok := errors.AsType[*connector.ConfigError](err); ok {
+		// Lines that begin with file:line:column are what editors jump to.
+		_, _ = fmt.Fprintln(stderr, e)
+	} else if err != nil {
+		_, _ = fmt.Fprintf(stderr, "adconnector: %v\n", err)
+	}
+	return code
+}
+
+// usageError turns what the command line parser complains of into a short
+// message with exit code 2.
+func usageError(_ context.Context, cmd *cli.Command, err error, _ bool) error {
+	return &exitError{exitUsage, fmt.Errorf("%w\nSee '%s --help'", err, cmd.FullName())}
+}
+
+// noSuchCommand answers when the first word is no command; without any word it
+// shows the help, which is a wrong usage as well.
+func noSuchCommand(_ context.Context, cmd *cli.Command) error {
+	if name := cmd.Args().First(); name != "" {
+		hint := ""
+		if s := cli.SuggestCommand(cmd.Commands, name); s != "" && s != "help" {
+			hint = fmt.Sprintf(" Did you mean %q?", s)
+		}
+		return &exitError{exitUsage, fmt.Errorf("there is no command %q.%s\nSee 'adconnector --help'", name, hint)}
+	}
+	if err := cli.ShowSubcommandHelp(cmd); err != nil {
+		return err
+	}
+	return &exitError{code: exitUsage}
+}
+
+// noArguments refuses words that a command has no use for: a forgotten
+// "--config" in front of a file name must not go unnoticed.
+func noArguments(action cli.ActionFunc) cli.ActionFunc {
+	return func(ctx context.Context, cmd *cli.Command) error {
+		if cmd.Args().Present() {
+			return &exitError{exitUsage, fmt.Errorf("unexpected argument %q\nSee '%s --help'", cmd.Args().First(), cmd.FullName())}
+		}
+		return action(ctx, cmd)
+	}
+}
+
+func configFlag() *cli.StringFlag {
+	return &cli.StringFlag{
+		Name: "config", Aliases: []string{"c"}, Required: true, TakesFile: true,
+		Usage: "the configuration `FILE` (YAML; config.example.yaml explains every key)",
+	}
+}
+
+// loadConfig reads the configuration; whatever is wrong with the file is a wrong
+// usage.
+func loadConfig(path string) (*connector.Config, error) {
+	c, err := connector.LoadConfig(path)
+	if err != nil {
+		return nil, &exitError{exitUsage, err}
+	}
+	return c, nil
+}
+
+func versionCommand() *cli.Command {
+	return &cli.Command{
+		Name: "version", Usage: "print version, platform and Go release",
+		OnUsageError: usageError,
+		Action: noArguments(func(_ context.Context, cmd *cli.Command) error {
+			_, err := fmt.Fprintf(cmd.Root().Writer, "adconnector %s %s/%s %s\n", versionText(), runtime.GOOS, runtime.GOARCH, runtime.Version())
+			return err
+		}),
+	}
+}
+
+// versionText is the release, or what the build knows of its origin.
+func versionText() string {
+	if version != "" {
+		return version
+	}
+	if info, ok := debug.ReadBuildInfo(); ok && info.Main.Version != "" && info.Main.Version != "(devel)" {
+		return info.Main.Version
+	}
+	return "development"
+}
+
+func configCommand() *cli.Command {
+	return &cli.Command{
+		Name: "config", Usage: "look at the configuration",
+		HideHelpCommand: true,
+		OnUsageError:    usageError,
+		Action:          noSuchCommand,
+		Commands: []*cli.Command{{
+			Name: "show", Usage: "print the effective configuration, defaults filled in and secrets masked",
+			Flags: []cli.Flag{configFlag()}, OnUsageError: usageError,
+			Action: noArguments(func(_ context.Context, cmd *cli.Command) error {
+				c, err := loadConfig(cmd.String("config"))
+				if err != nil {
+					return err
+				}
+				return c.Show(cmd.Root().Writer)
+			}),
+		}},
+	}
+}

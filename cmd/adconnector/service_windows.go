@@ -1,0 +1,50 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"io"
+	"os"
+	"path/filepath"
+
+	"adconnector/connector"
+
+	"github.com/kardianos/service"
+	"golang.org/x/sys/windows/svc"
+)
+
+// serviceArguments are what the service definition starts the program with.
+func serviceArguments(name, config string) []string {
+	return []string{"run", "--config", config, "--" + serviceFlag, name}
+}
+
+// runService runs under the Windows service manager. It talks to the manager
+// directly because the library's own test, whether the manager started the
+// program, answers no in some environments where it did.
+func runService(_ context.Context, name, config string) error {
+	s, err := service.New(&program{config: config}, &service.Config{Name: name})
+	if err != nil {
+		return err
+	}
+	h, ok := s.(svc.Handler)
+	if !ok {
+		return errors.New("this build cannot run as a Windows service")
+	}
+	return svc.Run(name, h)
+}
+
+// serviceLog is where a service without a console writes: a file in data_dir.
+func serviceLog(c *connector.Config) (io.Writer, error) {
+	if err := os.MkdirAll(string(c.DataDir), 0o700); err != nil {
+		return nil, err
+	}
+	return os.OpenFile(filepath.Join(string(c.DataDir), "adconnector.log"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+}
+
+func systemdUnit(string) (string, error) { return "", nil }
+
+func needServiceManager() error { return nil }
+
+func notify(string) {}
+
+func exitFailed() { os.Exit(exitNo) }
