@@ -1,0 +1,162 @@
+package connector
+
+import (
+	"context"
+	"crypto/x509"
+	"fmt"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+
+	"adconnector/connector/front"
+	"adconnector/connector/private"
+	"adconnector/ldapauth"
+	"adconnector/ldapauth/certauth"
+	"adconnector/ldapauth/setting"
+)
+
+// soon is how long before its end a certificate is warned about.
+const soon = 30 * 24 * time.Hour
+
+// A Level says how bad a finding is.
+type Level int
+
+// The levels.
+const (
+	OK Level = iota
+	Warning
+	Failure
+)
+
+// Mark returns the sign that a level is printed as.
+func (l Level) Mark() string { return [...]string{"✓", "!", "✗"}[l] }
+
+// A Finding is one line of what Check found.
+type Finding struct {
+	Level Level
+	Text  string // what was looked at, what was found, and what to do about it
+}
+
+// Check looks at everything that the configuration names, as the connector
+// would when it starts, and at what would only be noticed later. It changes
+// nothing and signs nobody in. found is called with each finding as it is made,
+// because a directory that does not answer takes its time.
+func Check(ctx context.Context, c *Config, found func(Finding)) {
+	k := &check{c, found, time.Now()}
+	k.serverCertificate()
+	k.dataDir()
+	k.anchors()
+	k.directory(ctx)
+	k.relyingParties()
+}
+
+type check struct {
+	config *Config
+	found  func(Finding)
+	now    time.Time
+}
+
+func (k *check) say(l Level, format string, args ...any) {
+	k.found(Finding{l, fmt.Sprintf(format, args...)})
+}
+
+func (k *check) serverCertificate() {
+	base, err := url.Parse(k.config.URL)
+	if err != nil {
+		k.say(Failure, "url: %v", err)
+		return
+	}
+	certificate, warnings, err := front.LoadCertificate(k.config.TLS)
+	if err != nil {
+		k.say(Failure, "tls: %v", err)
+		return
+	}
+	for _, w := range warnings {
+		k.say(Warning, "tls: %s", w)
+	}
+	leaf := certificate.Leaf
+	if leaf.VerifyHostname(base.Hostname()) == nil {
+		k.say(OK, "tls: the server certificate is for %s", base.Hostname())
+	} else {
+		k.say(Failure, "tls: the server certificate is not for %s, the host of url; it names %s. Get one with that name, or change url",
+			base.Hostname(), namesOf(leaf))
+	}
+	k.validity("tls: the server certificate", leaf)
+}
+
+// validity tells about the end of a certificate's time.
+func (k *check) validity(what string, c *x509.Certificate) {
+	day := c.NotAfter.Format(time.DateOnly)
+	switch left := c.NotAfter.Sub(k.now); {
+	case k.now.Before(c.NotBefore):
+		k.say(Failure, "%s is valid only from %s on: look at this machine's clock", what, c.NotBefore.Format(time.RFC3339))
+	case left <= 0:
+		k.say(Failure, "%s expired on %s: replace it", what, day)
+	case left < soon:
+		k.say(Warning, "%s expires on %s, in %d days: replace it soon", what, day, int(left.Hours()/24))
+	default:
+		k.say(OK, "%s is valid until %s", what, day)
+	}
+}
+
+func (k *check) dataDir() {
+	path := string(k.config.DataDir)
+	if _, err := os.Stat(path); os.IsNotExist(err) {
+		k.say(OK, "data_dir: %s will be made at the first start", path)
+		return
+	}
+	k.rights("data_dir", path)
+}
+
+func (k *check) rights(key, path string) {
+	switch warning, err := private.Check(path); {
+	case err != nil:
+		k.say(Failure, "%s: %v", key, err)
+	case warning != "":
+		k.say(Warning, "%s: %s", key, warning)
+	default:
+		k.say(OK, "%s: only the service's account can read %s", key, path)
+	}
+}
+
+func (k *check) anchors() {
+	if k.config.Certificate == nil {
+		return
+	}
+	for _, f := range k.config.Certificate.CAFiles {
+		anchors, err := certauth.LoadAnchors([]setting.File{f})
+		if err != nil {
+			k.say(Failure, "certificate.ca_files: %v", err)
+			continue
+		}
+		for _, c := range anchors.Certificates() {
+			k.validity(fmt.Sprintf("certificate.ca_files: %s in %s", c.Subject, f), c)
+		}
+	}
+}
+
+func (k *check) directory(ctx context.Context) {
+	d, err := ldapauth.New(k.config.LDAP, ldapauth.Options{Log: discard})
+	if err != nil {
+		k.say(Failure, "ldap: %v", err)
+		return
+	}
+	defer d.Close()
+	for _, f := range d.Check(ctx) {
+		k.say(levels[f.Level], "%s: %s", f.Subject, f.Text)
+	}
+}
+
+// levels are the directory's levels in the order of ours.
+var levels = map[ldapauth.Level]Level{ldapauth.OK: OK, ldapauth.Warning: Warning, ldapauth.Failure: Failure}
+
+func (k *check) relyingParties() {
+	if k.config.WSFed == nil {
+		k.say(Warning, "wsfed: no upstream is configured: people can sign in at %s, and nobody is told", k.config.URL)
+		return
+	}
+	for _, rp := range k.config.WSFed.RelyingParties {
+		k.say(OK, "wsfed: %s gets its answers at %s", rp.Realm, strings.Join(rp.ReplyURLs, ", "))
+	}
+}

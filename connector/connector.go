@@ -1,0 +1,350 @@
+package connector
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"sync"
+	"time"
+
+	"adconnector/connector/front"
+	"adconnector/connector/iprange"
+	"adconnector/connector/private"
+	"adconnector/connector/signin"
+	"adconnector/connector/token"
+	"adconnector/connector/web"
+	"adconnector/connector/wsfed"
+	"adconnector/ldapauth"
+	"adconnector/ldapauth/certauth"
+)
+
+// Timeouts of the front-facing server. A sign-in may wait for the directory, so
+// an answer has more time than a question.
+const (
+	readHeaderTimeout = 10 * time.Second
+	readTimeout       = 30 * time.Second
+	writeTimeout      = 90 * time.Second
+	idleTimeout       = 2 * time.Minute
+	maxHeaderBytes    = 32 << 10
+	shutdownTimeout   = 10 * time.Second
+	probeTimeout      = 3 * time.Second
+)
+
+// webKeyLength is what data_dir keeps for cookies and sealed requests: 64 bytes
+// to authenticate and 32 to encrypt cookies, 32 to seal.
+const webKeyLength = 64 + 32 + 32
+
+// Options are what a configuration file does not say.
+type Options struct {
+	Log *slog.Logger
+	// Audit gets one JSON line for each sign-in attempt when audit_file is not
+	// set. Nil means standard error.
+	Audit io.Writer
+	// Listeners replace the one that the listen setting asks for.
+	Listeners []net.Listener
+	// WatchEvery is how often certificate files are looked at; 0 means 2 s.
+	WatchEvery time.Duration
+}
+
+// A Connector is a configured connector that is ready to run.
+type Connector struct {
+	config    *Config
+	log       *slog.Logger
+	audit     io.Closer
+	listeners []net.Listener
+	every     time.Duration
+
+	directory *ldapauth.Directory
+	verifier  *certauth.Verifier // nil: no sign-in by certificate
+	front     *front.Front
+	keys      *token.Keys // nil: no upstream that signs
+	server    *http.Server
+}
+
+// New prepares everything that can fail before the first connection: files,
+// keys, the definite answers of the directory, the listening socket. Whatever
+// is configured and cannot work is an error here; every mistake that can be
+// found independently of the others is reported at once.
+func New(ctx context.Context, c *Config, o Options) (_ *Connector, err error) {
+	conn := &Connector{config: c, log: o.Log, every: o.WatchEvery, listeners: o.Listeners}
+	defer func() {
+		if err != nil {
+			conn.close()
+		}
+	}()
+	base, err := url.Parse(c.URL)
+	if err != nil {
+		return nil, fmt.Errorf("url: %w", err)
+	}
+
+	dir, dirErr := private.Open(string(c.DataDir))
+	if dirErr != nil {
+		dirErr = fmt.Errorf("data_dir: %w", dirErr)
+	}
+	certificate, certErr := conn.loadServerCertificate(base)
+	anchors, anchorErr := conn.loadAnchors()
+	directory, ldapErr := ldapauth.New(c.LDAP, ldapauth.Options{Log: o.Log})
+	if ldapErr != nil {
+		ldapErr = fmt.Errorf("ldap: %w", ldapErr)
+	}
+	conn.directory = directory
+	if err := errors.Join(dirErr, certErr, anchorErr, ldapErr); err != nil {
+		return nil, err
+	}
+
+	if c.Certificate != nil {
+		conn.verifier = certauth.New(c.Certificate.Config, anchors)
+	}
+	if err := conn.makeFront(certificate, anchors); err != nil {
+		return nil, err
+	}
+	service, err := conn.makeService(o.Audit)
+	if err != nil {
+		return nil, err
+	}
+	if err := conn.makeServer(ctx, base, dir, service); err != nil {
+		return nil, err
+	}
+	if err := conn.askDirectory(ctx); err != nil {
+		return nil, err
+	}
+	if conn.listeners == nil {
+		ln, err := (&net.ListenConfig{}).Listen(ctx, "tcp", c.Listen)
+		if err != nil {
+			return nil, fmt.Errorf("listen: %w", err)
+		}
+		conn.listeners = []net.Listener{ln}
+	}
+	return conn, nil
+}
+
+// Addrs returns the addresses that are listened on.
+func (c *Connector) Addrs() []net.Addr {
+	addrs := make([]net.Addr, len(c.listeners))
+	for i, ln := range c.listeners {
+		addrs[i] = ln.Addr()
+	}
+	return addrs
+}
+
+// Run serves until ctx ends and then lets requests in flight finish. It
+// returns nil after an orderly end.
+func (c *Connector) Run(ctx context.Context) error {
+	ctx, cancel := context.WithCancel(ctx)
+	defer c.close()
+	defer cancel()
+
+	var background sync.WaitGroup
+	defer background.Wait()
+	defer cancel() // before the wait above: deferred calls run last in, first out
+	background.Go(func() { c.watchFiles(ctx) })
+	if c.keys != nil {
+		background.Go(func() { c.keys.Run(ctx) })
+	}
+
+	failed := make(chan error, len(c.listeners))
+	for _, ln := range c.listeners {
+		c.log.Info("listening", "address", ln.Addr().String(), "url", c.config.URL)
+		background.Go(func() {
+			if err := c.server.Serve(c.front.Listen(ln)); !errors.Is(err, http.ErrServerClosed) {
+				failed <- err
+			}
+		})
+	}
+
+	var err error
+	select {
+	case <-ctx.Done():
+		c.log.Info("stopping")
+	case err = <-failed:
+		err = fmt.Errorf("serving: %w", err)
+	}
+	stop, stopped := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
+	defer stopped()
+	if c.server.Shutdown(stop) != nil {
+		_ = c.server.Close() // somebody would not finish in time
+	}
+	return err
+}
+
+func (c *Connector) close() {
+	if c.directory != nil {
+		c.directory.Close()
+	}
+	for _, ln := range c.listeners {
+		_ = ln.Close()
+	}
+	if c.audit != nil {
+		_ = c.audit.Close()
+	}
+}
+
+// askDirectory asks the directory one thing, so that a mistake in the ldap
+// section stops the start. A directory that cannot be reached does not: it may
+// be starting too, and sign-ins work as soon as it does.
+func (c *Connector) askDirectory(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, probeTimeout)
+	defer cancel()
+	err := c.directory.Probe(ctx)
+	switch {
+	case ldapauth.Misconfigured(err):
+		return fmt.Errorf("ldap: %w", err)
+	case err != nil:
+		c.log.Error("the directory does not answer; nobody can sign in until it does", "err", err)
+	}
+	return nil
+}
+
+// loadServerCertificate loads the certificate and makes sure that browsers will
+// find in it the name that they were sent to.
+func (c *Connector) loadServerCertificate(base *url.URL) (*tls.Certificate, error) {
+	certificate, warnings, err := front.LoadCertificate(c.config.TLS)
+	if err != nil {
+		return nil, fmt.Errorf("tls: %w", err)
+	}
+	for _, w := range warnings {
+		c.log.Warn("tls: " + w)
+	}
+	if err := certificate.Leaf.VerifyHostname(base.Hostname()); err != nil {
+		return nil, fmt.Errorf("tls: the server certificate is not for %s, the host of url: it names %s",
+			base.Hostname(), namesOf(certificate.Leaf))
+	}
+	if now := time.Now(); now.After(certificate.Leaf.NotAfter) {
+		c.log.Error("tls: the server certificate has expired: browsers will refuse it", "not_after", certificate.Leaf.NotAfter)
+	}
+	return certificate, nil
+}
+
+// namesOf lists what a server certificate stands for.
+func namesOf(leaf *x509.Certificate) string {
+	names := append([]string(nil), leaf.DNSNames...)
+	for _, ip := range leaf.IPAddresses {
+		names = append(names, ip.String())
+	}
+	if len(names) == 0 {
+		return "no host at all (it needs a subject alternative name)"
+	}
+	return strings.Join(names, ", ")
+}
+
+func (c *Connector) loadAnchors() (*certauth.Anchors, error) {
+	if c.config.Certificate == nil {
+		return nil, nil
+	}
+	anchors, err := certauth.LoadAnchors(c.config.Certificate.CAFiles)
+	if err != nil {
+		return nil, fmt.Errorf("certificate.ca_files: %w", err)
+	}
+	return anchors, nil
+}
+
+func (c *Connector) makeFront(certificate *tls.Certificate, anchors *certauth.Anchors) error {
+	o := front.Options{
+		Certificate: certificate,
+		MinVersion:  c.config.TLS.MinVersion,
+		Log:         c.log,
+	}
+	if anchors != nil {
+		o.Ranges = iprange.New(c.config.Certificate.IPRanges)
+		o.ClientCAs = anchors.Pool()
+	}
+	var err error
+	c.front, err = front.New(o)
+	return err
+}
+
+func (c *Connector) makeService(audit io.Writer) (*signin.Service, error) {
+	if audit == nil {
+		audit = os.Stderr
+	}
+	if c.config.AuditFile != "" {
+		f, err := os.OpenFile(string(c.config.AuditFile), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+		if err != nil {
+			return nil, fmt.Errorf("audit_file: %w", err)
+		}
+		c.audit, audit = f, f
+	}
+	o := signin.Options{
+		Directory:       c.directory,
+		Recheck:         c.config.Session.Recheck.Std(),
+		IncludeGroups:   c.config.LDAP.Groups.Include,
+		GroupsOnFailure: c.config.LDAP.Groups.OnFailure,
+		Audit:           signin.NewAudit(audit),
+		Log:             c.log,
+	}
+	if c.verifier != nil {
+		o.Verifier = c.verifier
+		o.CertificatesFrom = iprange.New(c.config.Certificate.IPRanges)
+	}
+	if p := c.config.Password; p != nil {
+		o.PasswordEnabled = true
+		o.Throttle = p.Throttle
+		o.PasswordFrom = rangesOrNil(p.IPRanges)
+	}
+	return signin.New(o)
+}
+
+// rangesOrNil returns nil, which means everywhere, when no range is configured.
+func rangesOrNil(p []iprange.Prefix) *iprange.Set {
+	if len(p) == 0 {
+		return nil
+	}
+	return iprange.New(p)
+}
+
+// makeServer puts the pages and the upstreams together.
+func (c *Connector) makeServer(ctx context.Context, base *url.URL, dir *private.Dir, service *signin.Service) error {
+	key, err := dir.Secret("web.key", webKeyLength)
+	if err != nil {
+		return fmt.Errorf("data_dir: %w", err)
+	}
+	o := web.Options{
+		URL:      base,
+		SiteName: c.config.SiteName,
+		Service:  service,
+		Log:      c.log,
+		Session:  c.config.Session,
+		Keys:     web.Keys{CookieHash: key[:64], CookieBlock: key[64:96], Seal: key[96:]},
+	}
+	if c.config.Certificate != nil {
+		o.Certificates = iprange.New(c.config.Certificate.IPRanges)
+	}
+	if p := c.config.Password; p != nil {
+		o.PasswordEnabled = true
+		o.PasswordFrom = rangesOrNil(p.IPRanges)
+	}
+	pages, err := web.New(o)
+	if err != nil {
+		return err
+	}
+	if c.config.WSFed != nil {
+		if c.keys, err = token.OpenKeys(ctx, dir, c.config.Signing, token.KeysOptions{Log: c.log}); err != nil {
+			return fmt.Errorf("signing: %w", err)
+		}
+		p, err := wsfed.New(*c.config.WSFed, c.keys, base)
+		if err != nil {
+			return fmt.Errorf("wsfed: %w", err)
+		}
+		pages.Mount("/wsfed", "wsfed", p)
+		pages.Handle("GET "+wsfed.MetadataPath, p.Metadata())
+	}
+	c.server = &http.Server{
+		Handler:           pages.Handler(),
+		ReadHeaderTimeout: readHeaderTimeout,
+		ReadTimeout:       readTimeout,
+		WriteTimeout:      writeTimeout,
+		IdleTimeout:       idleTimeout,
+		MaxHeaderBytes:    maxHeaderBytes,
+		ErrorLog:          slog.NewLogLogger(c.log.Handler(), slog.LevelDebug),
+	}
+	return nil
+}

@@ -1,0 +1,58 @@
+package connector
+
+import (
+	"context"
+	"net/url"
+
+	"adconnector/connector/watch"
+	"adconnector/ldapauth/setting"
+)
+
+// watchFiles puts changed certificate files to use until ctx ends. A set of
+// files that does not work is reported and changes nothing: what was loaded
+// before stays, so a botched renewal is a line in the log and not an outage.
+func (c *Connector) watchFiles(ctx context.Context) {
+	w := watch.New(c.every)
+	t := c.config.TLS
+	w.Add(paths(t.CertFile, t.KeyFile, t.PFXFile, t.PFXPasswordFile), c.reloadServerCertificate)
+	if c.config.Certificate != nil {
+		w.Add(paths(c.config.Certificate.CAFiles...), c.reloadAnchors)
+	}
+	w.Run(ctx)
+}
+
+func (c *Connector) reloadServerCertificate() {
+	base, err := url.Parse(c.config.URL)
+	if err != nil {
+		return // New has parsed it
+	}
+	certificate, err := c.loadServerCertificate(base)
+	if err != nil {
+		c.log.Error("the changed server certificate does not work; the one before stays in use", "err", err)
+		return
+	}
+	c.front.SetCertificate(certificate)
+	c.log.Info("server certificate replaced", "subject", certificate.Leaf.Subject.String(), "not_after", certificate.Leaf.NotAfter)
+}
+
+func (c *Connector) reloadAnchors() {
+	anchors, err := c.loadAnchors()
+	if err != nil {
+		c.log.Error("the changed CA files do not work; the ones before stay in use", "err", err)
+		return
+	}
+	c.verifier.SetAnchors(anchors)
+	c.front.SetClientCAs(anchors.Pool())
+	c.log.Info("trust anchors replaced", "count", len(anchors.Certificates()))
+}
+
+// paths returns the names of the files that are set.
+func paths(files ...setting.File) []string {
+	var names []string
+	for _, f := range files {
+		if f != "" {
+			names = append(names, string(f))
+		}
+	}
+	return names
+}
