@@ -85,9 +85,10 @@ func newDirectory(flavor Flavor, baseDN string, entries []Entry) (*directory, er
 	d.sid = domainSID(d.base)
 
 	var errs []error
-	entries = slices.Clone(entries)
-	if !slices.ContainsFunc(entries, func(e Entry) bool { key, _ := normalDN(e.DN); return key == d.base }) {
+	if i := slices.IndexFunc(entries, func(e Entry) bool { key, _ := normalDN(e.DN); return key == d.base }); i < 0 {
 		entries = append([]Entry{{DN: baseDN}}, entries...)
+	} else if sid := entries[i].Attributes["objectSid"]; len(sid) > 0 {
+		d.sid = d.normal("objectsid", sid[0])
 	}
 	for i, given := range entries {
 		e, err := d.newEntry(given, i)
@@ -152,19 +153,54 @@ func (d *directory) set(e *entry, name string, values []string) error {
 		if lower == "objectsid" || lower == "objectguid" {
 			a.values[i] = normal
 		}
-		if _, err := parseDN(v); err != nil && lower == "member" {
-			return fmt.Errorf("%s: %w", name, err)
-		}
-		if lower == "member" && slices.Contains(a.normal, normal) {
-			return fmt.Errorf("%s: %q is there twice", name, v)
-		}
 		a.normal = append(a.normal, normal)
+	}
+	if lower == "objectclass" {
+		a.normal = withSuperiors(a.normal)
+	}
+	if lower == "member" {
+		if err := checkMembers(a); err != nil {
+			return err
+		}
 	}
 	a.encoded = encodeAttribute(name, a.values)
 	e.attributes[lower] = a
 	return nil
 }
 
+// superiors says which class each class extends.
+var superiors = map[string]string{
+	"inetorgperson": "organizationalperson", "computer": "user", "user": "organizationalperson",
+	"organizationalperson": "person", "person": "top", "groupofnames": "top", "group": "top",
+}
+
+// withSuperiors adds the classes that the given ones extend, because a search
+// for persons finds whoever is called an inetOrgPerson only.
+func withSuperiors(classes []string) []string {
+	for i := 0; i < len(classes); i++ {
+		if s := superiors[classes[i]]; s != "" && !slices.Contains(classes, s) {
+			classes = append(classes, s)
+		}
+	}
+	return classes
+}
+
+// checkMembers reports a member that is no DN or is there twice.
+func checkMembers(a attribute) error {
+	seen := map[string]bool{}
+	for i, key := range a.normal {
+		if _, err := parseDN(a.values[i]); err != nil {
+			return fmt.Errorf("%s: %w", a.name, err)
+		}
+		if seen[key] {
+			return fmt.Errorf("%s: %q is there twice", a.name, a.values[i])
+		}
+		seen[key] = true
+	}
+	return nil
+}
+
+// setDefault gives e an attribute with one value unless it has it.
 func (d *directory) setDefault(e *entry, name, value string) {
 	if _, given := e.attributes[strings.ToLower(name)]; !given {
 		_ = d.set(e, name, []string{value}) // fails on forbidden names only

@@ -147,7 +147,8 @@ func truthOf(b bool) truth {
 	return no
 }
 
-// match says whether the filter, once prepared, is true of e.
+// match says whether the filter, once prepared, is true of e. There is no
+// schema, so an attribute that no server knows is like one that e lacks.
 func (d *directory) match(f *filter, e *entry) truth {
 	switch f.kind {
 	case filterAnd:
