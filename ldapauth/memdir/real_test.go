@@ -126,6 +126,11 @@ func (w *twin) search(r *ldap.SearchRequest, attribute string) func(int) string 
 				return err.Error()
 			}
 			values := e.GetAttributeValues(attribute)
+			for j, v := range values {
+				if dn, err := ldap.ParseDN(v); err == nil {
+					values[j] = dn.String() // OpenLDAP spells a comma in two ways
+				}
+			}
 			slices.Sort(values)
 			found = append(found, fmt.Sprintf("%s%q", dn, values))
 		}
