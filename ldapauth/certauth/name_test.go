@@ -128,6 +128,7 @@ func TestC2_TheDetailQuotesWhatWasSeen(t *testing.T) {
 func TestC1_SubjectsThatAreNotDER(t *testing.T) {
 	for _, raw := range []string{
 		"", "\x30", "\x31\x00", "\x30\x02\x31\x00", // an empty set names nothing
+		"\x30\x10\x31\x00\x31\x0c\x30\x0a\x06\x03\x55\x04\x03\x0c\x03jon", // an empty set in front
 		"\x30\x00\x00", // bytes behind the end
 		"\x30\x0e\x31\x0c\x30\x0a\x06\x03\x55\x04\x03\x0c\x03jon\x00",                          // a byte behind the set
 		"\x30\x10\x31\x0e\x30\x0c\x06\x03\x55\x04\x03\x0c\x03jon\x0c\x00",                      // a second value

@@ -64,7 +64,6 @@ type trust struct {
 // New returns a verifier that obeys c and trusts a. What c.CAFiles says is not
 // looked at: a is what was loaded from there.
 func New(c Config, a *Anchors) *Verifier {
-	c.UserName = slices.Clone(c.UserName)
 	v := &Verifier{Now: time.Now, config: c}
 	v.SetAnchors(a)
 	return v
@@ -177,26 +176,20 @@ func (v *Verifier) findPaths(chain []*x509.Certificate, now time.Time) ([][]*x50
 			return nil, denial.New(denial.WeakSignature, "the certificate %q is signed with %v, which can be forged: have it issued again",
 				nameText(weak.RawSubject), weak.SignatureAlgorithm)
 		}
-		return nil, untrusted(chain[0], lenientErr)
+		return nil, denial.New(denial.Untrusted, "the certificate %q, issued by %q, leads to no certificate of ca_files: %s",
+			nameText(chain[0].RawSubject), nameText(chain[0].RawIssuer), clip(lenientErr.Error()))
 	}
 	if v.config.CheckValidity {
 		if err := checkTime(genuine, slices.Concat(chain, t.anchors.Certificates()), now); err != nil {
 			return nil, err
 		}
 	}
-	if !v.config.CheckUsage {
-		return nil, untrusted(chain[0], err)
-	}
+	// Usage is all that is left.
 	if err := checkUsage(chain[0]); err != nil {
 		return nil, err
 	}
 	return nil, denial.New(denial.WrongUsage, "an issuer of the certificate %q may not issue for client authentication: %s",
 		nameText(chain[0].RawSubject), clip(err.Error()))
-}
-
-func untrusted(leaf *x509.Certificate, err error) error {
-	return denial.New(denial.Untrusted, "the certificate %q, issued by %q, leads to no certificate of ca_files: %s",
-		nameText(leaf.RawSubject), nameText(leaf.RawIssuer), clip(err.Error()))
 }
 
 // build asks crypto/x509 for the ways from the leaf to one of roots.
@@ -223,7 +216,7 @@ func (t *trust) weakSignature(chain []*x509.Certificate) *x509.Certificate {
 	var weak *x509.Certificate
 	c := chain[0]
 	for range chain {
-		if weak == nil && isWeak(c.SignatureAlgorithm) {
+		if isWeak(c.SignatureAlgorithm) {
 			weak = c
 		}
 		if t.subjects[string(c.RawIssuer)] {

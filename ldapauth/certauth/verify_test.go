@@ -181,6 +181,11 @@ func TestChecksThatAreOffAreOffAndNoOthers(t *testing.T) {
 			wantReason(t, verifierWith(t, noTime, root), sent(leaf), denial.WrongUsage)
 		})
 	}
+	t.Run("expired and without usage", func(t *testing.T) {
+		leaf := client(t, root, "jon", between(now.Add(-2*time.Hour), now.Add(-time.Hour)), func(c template) { c.ExtKeyUsage = nil })
+		wantReason(t, verifierWith(t, noTime, root), sent(leaf), denial.WrongUsage)
+		wantReason(t, verifierWith(t, noUsage, root), sent(leaf), denial.Expired)
+	})
 	t.Run("trust stays", func(t *testing.T) {
 		neither := noTime
 		neither.CheckUsage = false
@@ -592,6 +597,13 @@ func TestB9_TimesAreCheckedToTheSecond(t *testing.T) {
 		chain := sent(client(t, old, "jon", wide))
 		v.SetAnchors(anchors(t, old.Certificate, renewed.Certificate))
 		wantName(t, at(to.Add(time.Second)), chain, "jon")
+	})
+	t.Run("an authority that was renewed for another usage", func(t *testing.T) {
+		key := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))(t)
+		old := must(testca.NewWithKey("Renewed", key, between(from, to)))(t)
+		renewed := must(testca.NewWithKey("Renewed", key, wide, func(c template) { c.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageEmailProtection} }))(t)
+		v.SetAnchors(anchors(t, old.Certificate, renewed.Certificate))
+		wantReason(t, at(to.Add(time.Second)), sent(client(t, old, "jon", wide)), denial.WrongUsage, "issuer")
 	})
 	t.Run("a stranger's expired certificate is untrusted", func(t *testing.T) {
 		chain := sent(client(t, newCA(t, "Stranger", between(from, to)), "jon", between(from, to)))
