@@ -127,19 +127,19 @@ func defaultConfig(dir string) *Config {
 	}
 }
 
-// LoadConfig reads the configuration file at path. The error is a
+// LoadConfig reads the configuration file called name. The error is a
 // [*ConfigError] that holds every mistake in it, unless the file cannot be
 // read.
-func LoadConfig(path string) (*Config, error) {
-	dir, err := filepath.Abs(filepath.Dir(path))
+func LoadConfig(name string) (*Config, error) {
+	dir, err := filepath.Abs(filepath.Dir(name))
 	if err != nil {
 		return nil, fmt.Errorf("configuration file: %w", err)
 	}
-	data, err := os.ReadFile(path)
+	data, err := os.ReadFile(name)
 	if err != nil {
 		return nil, fmt.Errorf("configuration file: %w", err)
 	}
-	return ParseConfig(data, path, dir)
+	return ParseConfig(data, name, dir)
 }
 
 // ParseConfig reads a configuration file that is called name in messages and

@@ -25,16 +25,12 @@ func parseDocument(data []byte) (root *yaml.Node, mistake *Mistake) {
 	d := yaml.NewDecoder(bytes.NewReader(data))
 	var doc, second yaml.Node
 	switch err := d.Decode(&doc); {
-	case errors.Is(err, io.EOF):
+	case errors.Is(err, io.EOF), err == nil && isNull(doc.Content[0]):
 		return nil, &Mistake{Line: 1, Column: 1, Text: "the file is empty; config.example.yaml shows what belongs in it"}
 	case err != nil:
 		return nil, syntaxMistake(data, err)
 	}
-	root = doc.Content[0]
-	switch {
-	case isNull(root):
-		return nil, &Mistake{Line: root.Line, Column: root.Column, Text: "the file is empty; config.example.yaml shows what belongs in it"}
-	case root.Kind != yaml.MappingNode:
+	if root = doc.Content[0]; root.Kind != yaml.MappingNode {
 		return nil, &Mistake{Line: root.Line, Column: root.Column, Text: "the file must consist of lines such as \"url: https://login.example.com\""}
 	}
 	switch err := d.Decode(&second); {
