@@ -407,7 +407,8 @@ func BenchmarkCertificateRequest(b *testing.B) {
 		o.Log = nil
 	})
 	h := s.server.Handler()
-	r := httptest.NewRequest(http.MethodGet, "https://login.test/echo?state=42", nil)
+	// A token is about that long.
+	r := httptest.NewRequest(http.MethodGet, "https://login.test/echo?state="+strings.Repeat("%3Cx%20a=%22b%22/%3E", 500), nil)
 	r.RemoteAddr = inside
 	r.TLS = s.visitor(inside).with(card()).tls()
 	b.ReportAllocs()

@@ -61,9 +61,9 @@ func TestSealKeepsEverything(t *testing.T) {
 		if strings.Contains(text, "urn:app") || strings.ContainsAny(text, "+/=&") {
 			t.Errorf("sealed text %.40q can be read or needs escaping", text)
 		}
-		got, err := s.open(forForm, "browser", text)
-		if err != nil || !reflect.DeepEqual(got, p) {
-			t.Errorf("got %+v, %v, want %+v", got, err, p)
+		got, browser, err := s.open(forForm, text)
+		if err != nil || browser != "browser" || !reflect.DeepEqual(got, p) {
+			t.Errorf("got %+v for %q, %v, want %+v", got, browser, err, p)
 		}
 		if s.seal(forForm, "browser", p) == text {
 			t.Error("sealed twice, same text")
@@ -71,64 +71,63 @@ func TestSealKeepsEverything(t *testing.T) {
 	}
 }
 
-func TestSealIsForOnePurposeBrowserAndTime(t *testing.T) {
+func TestSealIsForOnePurposeAndTime(t *testing.T) {
 	now := start
 	s := sealerAt(t, &now)
 	text := s.seal(forForm, "browser", Pending{Protocol: "wsfed"})
-	for name, open := range map[string]func() error{
-		"other purpose":  func() error { _, err := s.open(forResume, "browser", text); return err },
-		"other browser":  func() error { _, err := s.open(forForm, "browser2", text); return err },
-		"no browser":     func() error { _, err := s.open(forForm, "", text); return err },
-		"shifted border": func() error { _, err := s.open("for", "m\x00browser", text); return err },
-		"empty":          func() error { _, err := s.open(forForm, "browser", ""); return err },
-		"not base64":     func() error { _, err := s.open(forForm, "browser", "+"+text); return err },
-		"other key": func() error {
-			other, err := newSealer(make([]byte, 32), s.now)
-			if err != nil {
-				t.Fatal(err)
-			}
-			_, err = other.open(forForm, "browser", text)
-			return err
-		},
-		"too old": func() error {
-			now = start.Add(pendingLifetime + time.Second)
-			defer func() { now = start }()
-			_, err := s.open(forForm, "browser", text)
-			return err
-		},
-		"from the future": func() error {
-			now = start.Add(-2 * time.Minute)
-			defer func() { now = start }()
-			_, err := s.open(forForm, "browser", text)
-			return err
-		},
+	other, err := newSealer(make([]byte, 32), s.now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, tt := range []struct {
+		name          string
+		by            *sealer
+		purpose, text string
+		wait          time.Duration
+		want          bool
+	}{
+		{"at once", s, forForm, text, 0, true},
+		{"just in time", s, forForm, text, pendingLifetime, true},
+		{"too old", s, forForm, text, pendingLifetime + time.Second, false},
+		{"clock a little back", s, forForm, text, -time.Minute, true},
+		{"from the future", s, forForm, text, -2 * time.Minute, false},
+		{"other purpose", s, forResume, text, 0, false},
+		{"no purpose", s, "", text, 0, false},
+		{"other key", other, forForm, text, 0, false},
+		{"empty", s, forForm, "", 0, false},
+		{"not base64", s, forForm, "+" + text, 0, false},
 	} {
-		if open() == nil {
-			t.Errorf("%s: opened", name)
+		now = start.Add(tt.wait)
+		if _, _, err := tt.by.open(tt.purpose, tt.text); (err == nil) != tt.want {
+			t.Errorf("%s: %v", tt.name, err)
 		}
 	}
+	now = start
 	for i := range text {
 		changed := []byte(text)
 		changed[i] ^= 1
-		if _, err := s.open(forForm, "browser", string(changed)); err == nil {
+		if _, _, err := s.open(forForm, string(changed)); err == nil {
 			t.Fatalf("opened with byte %d changed", i)
 		}
 	}
 }
 
 // What comes through the seal is ours, but may be of another version.
-func FuzzDecodePending(f *testing.F) {
-	f.Add(encodePending(Pending{}, start))
-	f.Add(encodePending(Pending{Protocol: "wsfed", RelyingParty: "urn:app", MaxAge: time.Minute, SignOut: true, ReturnTo: "https://a/", State: []byte("s")}, start))
-	f.Add([]byte{pendingVersion, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1})
+func FuzzDecodeTicket(f *testing.F) {
+	f.Add(encodeTicket(ticket{issued: start}))
+	f.Add(encodeTicket(ticket{
+		Pending{Protocol: "wsfed", RelyingParty: "urn:app", MaxAge: time.Minute, SignOut: true, ReturnTo: "https://a/", State: []byte("s")},
+		"browser", start,
+	}))
+	f.Add([]byte{ticketVersion, 0, 0, 0, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 1})
 	f.Fuzz(func(t *testing.T, b []byte) {
-		p, issued, err := decodePending(b)
+		read, err := decodeTicket(b)
 		if err != nil {
 			return
 		}
-		again, issued2, err := decodePending(encodePending(p, issued))
-		if err != nil || !reflect.DeepEqual(p, again) || !issued.Equal(issued2) {
-			t.Errorf("%x: %+v, %v became %+v, %v (%v)", b, p, issued, again, issued2, err)
+		again, err := decodeTicket(encodeTicket(read))
+		if err != nil || !reflect.DeepEqual(read, again) {
+			t.Errorf("%x: %+v became %+v (%v)", b, read, again, err)
 		}
 	})
 }

@@ -125,8 +125,6 @@ func heading(status int) string {
 	switch status {
 	case http.StatusNotFound:
 		return "Page not found"
-	case http.StatusForbidden:
-		return "You cannot sign in here"
 	case http.StatusServiceUnavailable:
 		return "Sign-in is not working at the moment"
 	case http.StatusInternalServerError:
@@ -180,6 +178,9 @@ func WriteAutoPost(w http.ResponseWriter, action string, fields []Field) error {
 	return nil
 }
 
+// autoPostPolicy has no form-action: browsers apply that to the redirects after
+// a form as well, and where an application sends people on is its own affair.
+// The one form of the page goes where Receive has allowed.
 var autoPostPolicy = "default-src 'none'; script-src '" + hashSource(autoPostScript) + "'; style-src '" + hashSource(autoPostStyle) +
 	"'; frame-ancestors 'none'; base-uri 'none'"
 

@@ -13,9 +13,8 @@ import (
 // pendingLifetime is how long a request waits for its user.
 const pendingLifetime = 30 * time.Minute
 
-// What a sealed request is good for. The purpose and the browser are
-// authenticated with the content, so that a link that goes on with a request
-// cannot be sent back as the form of somebody else's browser.
+// What a sealed request is good for. The purpose is authenticated with the
+// content, so that a link cannot be sent back as a form, nor a form as a link.
 const (
 	forResume = "resume" // goes on after a redirect; as good as the request itself, so bound to nobody
 	forForm   = "form"   // comes back with the form from the browser that got it
@@ -42,48 +41,54 @@ func newSealer(key []byte, now func() time.Time) (*sealer, error) {
 
 // seal returns p for one purpose and one browser, with the time of now.
 func (s *sealer) seal(purpose, browser string, p Pending) string {
-	sealed := s.aead.Seal(nil, nil, encodePending(p, s.now()), bound(purpose, browser))
+	sealed := s.aead.Seal(nil, nil, encodeTicket(ticket{p, browser, s.now()}), []byte(purpose))
 	return base64.RawURLEncoding.EncodeToString(sealed)
 }
 
-// open undoes seal. Every error means that the text is not ours, not for this
-// purpose and browser, or too old.
-func (s *sealer) open(purpose, browser, text string) (Pending, error) {
+// open undoes seal and returns the browser as well. Every error means that the
+// text is not ours, not for this purpose, or too old.
+func (s *sealer) open(purpose, text string) (p Pending, browser string, err error) {
 	sealed, err := base64.RawURLEncoding.DecodeString(text)
 	if err != nil {
-		return Pending{}, fmt.Errorf("sealed request: %w", err)
+		return p, "", fmt.Errorf("sealed request: %w", err)
 	}
-	plain, err := s.aead.Open(nil, nil, sealed, bound(purpose, browser))
+	plain, err := s.aead.Open(nil, nil, sealed, []byte(purpose))
 	if err != nil {
-		return Pending{}, fmt.Errorf("sealed request: %w", err)
+		return p, "", fmt.Errorf("sealed request: %w", err)
 	}
-	p, issued, err := decodePending(plain)
+	t, err := decodeTicket(plain)
 	if err != nil {
-		return Pending{}, err
+		return p, "", err
 	}
-	if age := s.now().Sub(issued); age < -time.Minute || age > pendingLifetime {
-		return Pending{}, fmt.Errorf("sealed request is %v old", age)
+	if age := s.now().Sub(t.issued); age < -time.Minute || age > pendingLifetime {
+		return p, "", fmt.Errorf("sealed request is %v old", age)
 	}
-	return p, nil
+	return t.pending, t.browser, nil
 }
 
-func bound(purpose, browser string) []byte { return []byte(purpose + "\x00" + browser) }
+// A ticket is what is under the seal.
+type ticket struct {
+	pending Pending
+	browser string
+	issued  time.Time // to the second
+}
 
-// pendingVersion is the first byte of an encoded Pending. It changes with the
+// ticketVersion is the first byte of an encoded ticket. It changes with the
 // encoding, so that a form from before an update is outdated and not misread.
-const pendingVersion = 1
+const ticketVersion = 1
 
-func encodePending(p Pending, issued time.Time) []byte {
-	b := make([]byte, 0, 64+len(p.State)+len(p.ReturnTo))
-	b = append(b, pendingVersion)
-	b = binary.AppendVarint(b, issued.Unix())
+func encodeTicket(t ticket) []byte {
+	p := t.pending
+	b := make([]byte, 0, 128+len(p.State)+len(p.ReturnTo))
+	b = append(b, ticketVersion)
+	b = binary.AppendVarint(b, t.issued.Unix())
 	b = binary.AppendVarint(b, int64(p.MaxAge))
 	signOut := byte(0)
 	if p.SignOut {
 		signOut = 1
 	}
 	b = append(b, signOut)
-	for _, field := range []string{p.Protocol, p.RelyingParty, p.ReturnTo, string(p.State)} {
+	for _, field := range []string{t.browser, p.Protocol, p.RelyingParty, p.ReturnTo, string(p.State)} {
 		b = binary.AppendUvarint(b, uint64(len(field)))
 		b = append(b, field...)
 	}
@@ -92,9 +97,9 @@ func encodePending(p Pending, issued time.Time) []byte {
 
 var errEncoding = errors.New("sealed request: not in the encoding of this version")
 
-func decodePending(b []byte) (p Pending, issued time.Time, err error) {
-	if len(b) == 0 || b[0] != pendingVersion {
-		return p, issued, errEncoding
+func decodeTicket(b []byte) (t ticket, err error) {
+	if len(b) == 0 || b[0] != ticketVersion {
+		return ticket{}, errEncoding
 	}
 	b = b[1:]
 	number := func() int64 {
@@ -115,19 +120,20 @@ func decodePending(b []byte) (p Pending, issued time.Time, err error) {
 		b = b[n+int(size):]
 		return s
 	}
-	issued = time.Unix(number(), 0)
+	p := &t.pending
+	t.issued = time.Unix(number(), 0)
 	p.MaxAge = time.Duration(number())
 	if err != nil || len(b) == 0 || b[0] > 1 {
-		return Pending{}, issued, errEncoding
+		return ticket{}, errEncoding
 	}
 	p.SignOut = b[0] == 1
 	b = b[1:]
-	p.Protocol, p.RelyingParty, p.ReturnTo = text(), text(), text()
+	t.browser, p.Protocol, p.RelyingParty, p.ReturnTo = text(), text(), text(), text()
 	if state := text(); state != "" {
 		p.State = []byte(state)
 	}
 	if err != nil || len(b) != 0 {
-		return Pending{}, issued, errEncoding
+		return ticket{}, errEncoding
 	}
-	return p, issued, nil
+	return t, nil
 }

@@ -16,7 +16,7 @@ import (
 	"adconnector/ldapauth/setting"
 )
 
-// signedInBy lets the visitor in with a password.
+// signIn lets the visitor in with a password.
 func (v *visitor) signIn() page {
 	v.site.t.Helper()
 	p := v.post("/signin", v.get("/echo").typed("jon"))
@@ -284,10 +284,37 @@ func TestF4_NoLoginCSRF(t *testing.T) {
 			}
 		})
 	}
+	// Whoever fills in what comes instead is asked for their own name.
+	form = ann.post("/signin", form).typed("ann")
+	if p := ann.post("/signin", form); p.signedIn() == "" || s.attempts[0].Credential.(signin.Password).Username != "ann" {
+		t.Errorf("second form: status %d, attempts %q", p.status, s.methods())
+	}
 	// A number that nobody drew is none.
-	ann.header.Set("Cookie", "__Host-adconnector-browser=x")
-	if p := ann.get("/echo"); len(p.cookie("__Host-adconnector-browser")) != 1 {
+	bob := s.visitor(outside)
+	bob.header.Set("Cookie", "__Host-adconnector-browser=x")
+	if p := bob.get("/echo"); len(p.cookie("__Host-adconnector-browser")) != 1 {
 		t.Error("a browser may choose its own number")
+	}
+}
+
+// A browser that opens several pages at once gets several numbers and keeps the
+// last. No page is a dead end.
+func TestPagesOpenedAtTheSameTime(t *testing.T) {
+	s := newSite(t, nil)
+	v := s.visitor(outside)
+	first := v.get("/echo?state=1")
+	other := s.visitor(outside)
+	second := other.get("/echo?state=2")
+	v.jar = other.jar // it was not there when the second request left
+	p := v.post("/signin", first.typed("jon"))
+	if p.status != http.StatusBadRequest || !strings.Contains(p.body, passwordIn) || strings.Contains(p.body, `value="jon"`) {
+		t.Fatalf("first page: status %d:\n%s", p.status, p.body)
+	}
+	if p := v.post("/signin", p.typed("jon")); p.signedIn() == "" || p.field("state") != "1" {
+		t.Errorf("first page, again: status %d", p.status)
+	}
+	if p := v.post("/signin", second.typed("jon")); p.signedIn() == "" || p.field("state") != "2" {
+		t.Errorf("second page: status %d", p.status)
 	}
 }
 

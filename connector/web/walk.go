@@ -35,7 +35,7 @@ func (s *Server) serveProtocol(w http.ResponseWriter, r *http.Request, name stri
 
 // serveResume goes on with a request that came by POST.
 func (s *Server) serveResume(w http.ResponseWriter, r *http.Request) error {
-	p, err := s.sealer.open(forResume, "", r.URL.Query().Get("p"))
+	p, _, err := s.sealer.open(forResume, r.URL.Query().Get("p"))
 	if err == nil {
 		_, err = s.protocol(p)
 	}
@@ -161,12 +161,20 @@ func (s *Server) servePassword(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	p, err := s.sealer.open(forForm, browserOf(r), f["pending"])
+	p, browser, err := s.sealer.open(forForm, f["pending"])
 	if err == nil {
 		_, err = s.protocol(p)
 	}
 	if err != nil {
-		return &Error{http.StatusBadRequest, "This sign-in has expired, or your browser does not keep cookies for this site. Go back to your application and start again.", err}
+		return &Error{http.StatusBadRequest, "This sign-in has expired. Go back to your application and start again.", err}
+	}
+	if browser == "" || browser != browserOf(r) {
+		// Either somebody else's form, made to sign this person in as somebody
+		// else, or one of several pages that this browser opened at the same
+		// time, of which the last set the cookie. Asking again is right for both.
+		return s.ask(w, r, p, http.StatusBadRequest, formPage{
+			Alert: "Sign in once more, please. If you see this again, your browser does not keep cookies for this site.",
+		})
 	}
 	switch f["method"] {
 	case "certificate":
