@@ -27,6 +27,9 @@ type sealer struct {
 	now  func() time.Time
 }
 
+// sealText is strict, so that one sealed request is one text.
+var sealText = base64.RawURLEncoding.Strict()
+
 func newSealer(key []byte, now func() time.Time) (*sealer, error) {
 	block, err := aes.NewCipher(key)
 	if err != nil {
@@ -42,13 +45,13 @@ func newSealer(key []byte, now func() time.Time) (*sealer, error) {
 // seal returns p for one purpose and one browser, with the time of now.
 func (s *sealer) seal(purpose, browser string, p Pending) string {
 	sealed := s.aead.Seal(nil, nil, encodeTicket(ticket{p, browser, s.now()}), []byte(purpose))
-	return base64.RawURLEncoding.EncodeToString(sealed)
+	return sealText.EncodeToString(sealed)
 }
 
 // open undoes seal and returns the browser as well. Every error means that the
 // text is not ours, not for this purpose, or too old.
 func (s *sealer) open(purpose, text string) (p Pending, browser string, err error) {
-	sealed, err := base64.RawURLEncoding.DecodeString(text)
+	sealed, err := sealText.DecodeString(text)
 	if err != nil {
 		return p, "", fmt.Errorf("sealed request: %w", err)
 	}
