@@ -21,26 +21,30 @@ type Duration time.Duration
 // UnmarshalText reads a duration; an error says how one is written.
 func (d *Duration) UnmarshalText(text []byte) error {
 	s := string(text)
-	days, rest, ok := strings.Cut(s, "d")
 	var sum time.Duration
+	days, rest, ok := strings.Cut(s, "d")
 	if ok {
-		n, err := strconv.ParseUint(days, 10, 16)
+		n, err := strconv.ParseUint(days, 10, 16) // 16 bits of days do not run over
 		if err != nil {
-			return fmt.Errorf("%q is not a duration: write a number and a unit, such as 30s, 5m, 12h or 30d", s)
+			return notDuration(s)
 		}
 		sum = time.Duration(n) * 24 * time.Hour
 	} else {
 		rest = s
 	}
-	if rest != "" {
+	if rest != "" || !ok {
 		r, err := time.ParseDuration(rest)
-		if err != nil || (ok && r < 0) {
-			return fmt.Errorf("%q is not a duration: write a number and a unit, such as 30s, 5m, 12h or 30d", s)
+		if err != nil || ok && sum+r < sum { // negative, or it runs over
+			return notDuration(s)
 		}
 		sum += r
 	}
 	*d = Duration(sum)
 	return nil
+}
+
+func notDuration(s string) error {
+	return fmt.Errorf("%q is not a duration: write a number and a unit, such as 30s, 5m, 12h or 30d", s)
 }
 
 // MarshalText writes the duration as it would be written in the file.
@@ -107,7 +111,7 @@ func Split(err error) []error {
 	if err == nil {
 		return nil
 	}
-	if j, ok := err.(interface{ Unwrap() []error }); ok { //nolint:errorlint // the join itself is wanted, not something inside it
+	if j, ok := err.(interface{ Unwrap() []error }); ok { // the join itself is wanted, not something inside it
 		return j.Unwrap()
 	}
 	return []error{err}
