@@ -85,11 +85,45 @@ func (p *process) stop() {
 	}
 }
 
+// freeze stops the program or lets it go on. It returns when no thread of the
+// program runs any more: the signal alone leaves them time for one more answer.
 func (p *process) freeze(on bool) error {
-	if on {
-		return p.signal(syscall.SIGSTOP)
+	if !on {
+		return p.signal(syscall.SIGCONT)
 	}
-	return p.signal(syscall.SIGCONT)
+	if err := p.signal(syscall.SIGSTOP); err != nil {
+		return err
+	}
+	for deadline := time.Now().Add(patience); ; time.Sleep(time.Millisecond) {
+		switch still, err := p.stopped(); {
+		case still || err != nil:
+			return err
+		case time.Now().After(deadline):
+			return errors.New("some threads do not stop")
+		}
+	}
+}
+
+// stopped reports whether every thread of the program is stopped.
+func (p *process) stopped() (bool, error) {
+	threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.cmd.Process.Pid))
+	if err != nil {
+		return false, err
+	}
+	for _, name := range threads {
+		stat, err := os.ReadFile(name)
+		if errors.Is(err, os.ErrNotExist) || errors.Is(err, syscall.ESRCH) {
+			continue // the thread has ended
+		}
+		if err != nil {
+			return false, err
+		}
+		// The state follows the name, which stands in parentheses; see proc(5).
+		if i := strings.LastIndex(string(stat), ") "); i < 0 || stat[i+2] != 'T' {
+			return false, nil
+		}
+	}
+	return true, nil
 }
 
 // errEnded reports a program that ended before it answered.
