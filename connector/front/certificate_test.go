@@ -19,6 +19,8 @@ import (
 	"strings"
 	"testing"
 
+	"software.sslmate.com/src/go-pkcs12"
+
 	"adconnector/connector/front"
 	"adconnector/ldapauth/dirtest"
 	"adconnector/ldapauth/secret"
@@ -318,6 +320,27 @@ func TestPFX(t *testing.T) {
 			}
 		})
 	}
+}
+
+// TestPFXWithTheLeafBehind reads a file as Windows may order it.
+func TestPFXWithTheLeafBehind(t *testing.T) {
+	leaf, middle, root := chained(t)
+	data, err := pkcs12.Legacy.Encode(leaf.Key, root.Certificate, []*x509.Certificate{middle.Certificate, leaf.Certificate}, "sesam")
+	if err != nil {
+		t.Fatal(err)
+	}
+	f := newFiles(t)
+	c, _, err := front.LoadCertificate(front.TLSConfig{PFXFile: f.write("pfx", data), PFXPassword: secret.New("sesam")})
+	if err != nil {
+		t.Fatal(err)
+	}
+	serves(t, c, root)
+
+	stranger, _, _ := chained(t)
+	if data, err = pkcs12.Modern.Encode(stranger.Key, leaf.Certificate, nil, "sesam"); err != nil {
+		t.Fatal(err)
+	}
+	refused(t, front.TLSConfig{PFXFile: f.write("pfx", data), PFXPassword: secret.New("sesam")}, "none of the certificates")
 }
 
 func TestPFXThatWeMake(t *testing.T) {

@@ -30,7 +30,7 @@ func HostMatches(serverName, host string, names ...string) bool {
 	if _, err := netip.ParseAddr(host); err == nil {
 		return true
 	}
-	return slices.ContainsFunc(names, func(n string) bool { return n != "" && sameHost(n, host) })
+	return slices.ContainsFunc(names, func(n string) bool { return sameHost(n, host) })
 }
 
 // bareHost returns host without port, brackets and a dot at the end. It reports

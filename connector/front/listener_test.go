@@ -137,15 +137,23 @@ func TestCloseBreaksHandshakesOff(t *testing.T) {
 	}
 	s.addr = inner.Addr().String()
 	ln := s.front.Listen(inner)
-	silent := s.dial(outside)
-	finished := tls.Client(s.dial(outside), s.browser(tls.VersionTLS13)) // but nobody calls Accept
+	var silent []net.Conn
+	for range 50 {
+		silent = append(silent, s.dial(outside))
+	}
+	finished := tls.Client(s.dial(outside), s.browser(tls.VersionTLS12)) // but nobody calls Accept
 	if err := finished.Handshake(); err != nil {
 		t.Fatal(err)
 	}
 	if err := ln.Close(); err != nil {
 		t.Error(err)
 	}
-	ended(t, silent, "half open")
+	if n := s.front.InProgress(); n != 0 {
+		t.Errorf("Close left %d handshakes behind", n)
+	}
+	for _, conn := range silent {
+		ended(t, conn, "half open")
+	}
 	ended(t, finished, "never accepted")
 	if _, err := ln.Accept(); !errors.Is(err, net.ErrClosed) {
 		t.Errorf("Accept = %v, want net.ErrClosed", err)
@@ -203,6 +211,25 @@ func TestErrorsOfTheInnerListenerAreTheServersToJudge(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = accepted.Close()
+}
+
+func TestCloseWithAnErrorThatNobodyAccepted(t *testing.T) {
+	s := open(t, nil)
+	inner, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	closed := make(chan error, 1)
+	ln := s.front.Listen(&flaky{Listener: inner})
+	go func() { closed <- ln.Close() }()
+	select {
+	case err := <-closed:
+		if err != nil {
+			t.Error(err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Error("Close waits for somebody to take the error")
+	}
 }
 
 func TestBrokenHandshakesAreForDebugging(t *testing.T) {

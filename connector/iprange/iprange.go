@@ -99,7 +99,7 @@ func MustParse(s ...string) []Prefix {
 // A Set is a set of addresses made of ranges. It never changes, so it may be
 // used by many goroutines. A nil set is empty.
 //
-// The ranges are kept as intervals which are sorted and do not touch, IPv4
+// The ranges are kept as intervals which are sorted and do not overlap, IPv4
 // before IPv6: a binary search finds the only one that may hold an address.
 type Set struct{ intervals []interval }
 
@@ -120,21 +120,14 @@ func New(ranges []Prefix) *Set {
 	slices.SortFunc(all, func(a, b interval) int { return a.first.Compare(b.first) })
 	merged := all[:0]
 	for _, i := range all {
-		if n := len(merged); n > 0 && touches(merged[n-1], i) {
-			if merged[n-1].last.Less(i.last) {
-				merged[n-1].last = i.last
-			}
-			continue
+		switch n := len(merged); {
+		case n == 0 || merged[n-1].last.Less(i.first):
+			merged = append(merged, i)
+		case merged[n-1].last.Less(i.last):
+			merged[n-1].last = i.last
 		}
-		merged = append(merged, i)
 	}
 	return &Set{slices.Clip(merged)}
-}
-
-// touches reports whether b, which does not begin before a, begins within a or
-// right behind it.
-func touches(a, b interval) bool {
-	return b.first.Compare(a.last) <= 0 || b.first == a.last.Next()
 }
 
 // last returns the highest address of the network.

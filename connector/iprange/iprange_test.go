@@ -86,6 +86,7 @@ func TestContains(t *testing.T) {
 		{"behind it", set("10.0.0.0/8"), "11.0.0.0", false},
 		{"a network within another", set("10.0.0.0/8", "10.1.0.0/16"), "10.200.0.1", true},
 		{"two halves that touch", set("10.0.0.0/9", "10.128.0.0/9"), "10.128.0.0", true},
+		{"two that begin alike", set("10.0.0.0/16", "10.0.0.0/8", "10.0.0.0/24"), "10.200.0.1", true},
 		{"odd length", set("192.168.8.0/21"), "192.168.15.255", true},
 		{"behind an odd length", set("192.168.8.0/21"), "192.168.16.0", false},
 		{"highest address of all", set("255.255.255.255", "::1"), "255.255.255.255", true},
@@ -96,6 +97,8 @@ func TestContains(t *testing.T) {
 		{"mapped address is IPv4", set("10.0.0.0/8"), "::ffff:10.1.2.3", true},
 		{"mapped address is not IPv6", set("::/0"), "::ffff:10.1.2.3", false},
 		{"zone of a client does not matter", set("fe80::/10"), "fe80::1%eth0", true},
+		{"nor for a single address", set("fe80::1"), "fe80::1%eth0", true},
+		{"the same network twice", set("10.0.0.0/8", "10.0.0.0/8", "12.0.0.0/8"), "10.0.0.1", true},
 		{"empty set", set(), "10.0.0.1", false},
 		{"nil set", nil, "10.0.0.1", false},
 	} {

@@ -114,7 +114,6 @@ const coarse = 3 * time.Second
 func (f *file) look() content {
 	info, err := os.Stat(f.path) // follows links, so a flipped link is another file
 	if err != nil || !info.Mode().IsRegular() {
-		f.info = nil
 		return missing
 	}
 	if f.info != nil && os.SameFile(info, f.info) && info.Size() == f.info.Size() && info.ModTime().Equal(f.info.ModTime()) {

@@ -179,6 +179,31 @@ func TestOldFileIsNotReadAgain(t *testing.T) {
 	})
 }
 
+// TestFileOfJustNowIsReadAgain: two writes within one step of the file system's
+// clock leave the same time behind.
+func TestFileOfJustNowIsReadAgain(t *testing.T) {
+	folder := t.TempDir()
+	synctest.Test(t, func(t *testing.T) {
+		b := &bench{t: t, folder: folder}
+		justNow := time.Now().Add(-time.Second) // in the time of the bubble
+		write := func(content string) {
+			b.write("cert", content)
+			if err := os.Chtimes(b.path("cert"), justNow, justNow); err != nil {
+				t.Fatal(err)
+			}
+		}
+		write("one")
+		w := watch.New(0)
+		w.Add([]string{b.path("cert")}, func() { b.calls.Add(1) })
+		write("two")
+		ctx, cancel := context.WithCancel(t.Context())
+		defer cancel()
+		go w.Run(ctx)
+		time.Sleep(interval / 2)
+		b.after(2, 1, "the same time and the same size")
+	})
+}
+
 func TestGroupsAreSeparate(t *testing.T) {
 	watched(t, func(b *bench) {
 		var other atomic.Int32
