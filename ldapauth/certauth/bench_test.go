@@ -7,6 +7,7 @@ import (
 	"crypto/rand"
 	"crypto/rsa"
 	"crypto/x509"
+	"fmt"
 	"testing"
 	"time"
 
@@ -56,13 +57,22 @@ func BenchmarkVerify(b *testing.B) {
 	}
 }
 
-// BenchmarkVerifyRefused is what a stranger can make us do.
+// BenchmarkVerifyRefused is what a stranger can make us do. The worst that is
+// known are issuers of one name and key, each of which may have signed each.
 func BenchmarkVerifyRefused(b *testing.B) {
 	root := newCA(b, "Root")
 	now := time.Now()
+	key := must(ecdsa.GenerateKey(elliptic.P521(), rand.Reader))(b)
+	maze := []*x509.Certificate{nil}
+	for i := range 9 {
+		ca := must(testca.NewWithKey("Same", key, func(c template) { c.DNSNames = []string{fmt.Sprintf("%d.example", i)} }))(b)
+		maze = append(maze, ca.Certificate)
+		maze[0] = client(b, ca, "jon").Certificate
+	}
 	for name, chain := range map[string][]*x509.Certificate{
 		"untrusted": sent(client(b, intermediate(b, newCA(b, "Stranger"), "Issuing"), "jon")),
 		"expired":   sent(client(b, intermediate(b, root, "Issuing"), "jon", between(now.Add(-2*time.Hour), now.Add(-time.Hour)))),
+		"maze":      maze,
 	} {
 		v := verifier(b, root)
 		b.Run(name, func(b *testing.B) {

@@ -11,11 +11,11 @@ import (
 	"unicode"
 	"unicode/utf8"
 
-	"adconnector/ldapauth/denial"
-
 	"golang.org/x/crypto/cryptobyte"
 	"golang.org/x/crypto/cryptobyte/asn1"
 	"golang.org/x/text/unicode/norm"
+
+	"adconnector/ldapauth/denial"
 )
 
 const (

@@ -90,7 +90,7 @@ func (v *Verifier) SetAnchors(a *Anchors) {
 // The order of the checks is a promise, because the first that fails gives the
 // reason. Size comes first, so that nothing costs much; then trust, because an
 // untrusted certificate may claim anything and deserves no further look; then
-// time, usage, keys and, of the leaf alone, the name.
+// time, usage, keys and, of the leaf alone, critical extensions and the name.
 //
 // A refusal is a [*denial.Error]; there are no other errors.
 func (v *Verifier) Verify(chain []*x509.Certificate) (*Certificate, error) {

@@ -15,10 +15,10 @@ import (
 	"testing"
 	"time"
 
+	"software.sslmate.com/src/go-pkcs12"
+
 	"adconnector/ldapauth/dirtest"
 	"adconnector/ldapauth/testca"
-
-	"software.sslmate.com/src/go-pkcs12"
 )
 
 func TestHandshakeThroughAnIntermediateNeedsOnlyTheRoot(t *testing.T) {
