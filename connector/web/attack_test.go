@@ -399,24 +399,3 @@ func TestWriteAutoPost(t *testing.T) {
 		}
 	}
 }
-
-func BenchmarkCertificateRequest(b *testing.B) {
-	id := &signin.Identity{ID: "1", Username: "jon", AuthenticatedBy: signin.ByCertificate}
-	s := newSite(b, func(o *web.Options) {
-		o.Service = door(func(signin.Attempt) (*signin.Identity, error) { return id, nil })
-		o.Log = nil
-	})
-	h := s.server.Handler()
-	// A token is about that long.
-	r := httptest.NewRequest(http.MethodGet, "https://login.test/echo?state="+strings.Repeat("%3Cx%20a=%22b%22/%3E", 500), nil)
-	r.RemoteAddr = inside
-	r.TLS = s.visitor(inside).with(card()).tls()
-	b.ReportAllocs()
-	for b.Loop() {
-		w := httptest.NewRecorder()
-		h.ServeHTTP(w, r.Clone(r.Context()))
-		if w.Code != 200 {
-			b.Fatalf("status %d", w.Code)
-		}
-	}
-}
