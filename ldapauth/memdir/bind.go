@@ -112,8 +112,10 @@ func one(found []*entry) *entry {
 	return found[0]
 }
 
+// hasPassword compares with the password of the entry, which may have none. The
+// one that is given is never empty: that case is decided before.
 func (e *entry) hasPassword(password string) bool {
-	return e.password != "" && subtle.ConstantTimeCompare([]byte(e.password), []byte(password)) == 1
+	return subtle.ConstantTimeCompare([]byte(e.password), []byte(password)) == 1
 }
 
 // countFailure counts a wrong password and locks the account when the domain's

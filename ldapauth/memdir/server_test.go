@@ -23,6 +23,7 @@ func TestNewReportsEverythingThatIsWrong(t *testing.T) {
 	_, err := memdir.New(memdir.Options{BaseDN: base, Entries: []memdir.Entry{
 		{DN: "no dn", Attributes: class},
 		{DN: "CN=far,DC=contoso,DC=example", Attributes: class},
+		{DN: "x" + base, Attributes: class},
 		{DN: "CN=twice," + base, Attributes: class},
 		{DN: `cn=TW\49CE ,` + base, Attributes: class},
 		{DN: "CN=orphan,OU=Nowhere," + base, Attributes: class},
@@ -34,7 +35,7 @@ func TestNewReportsEverythingThatIsWrong(t *testing.T) {
 	if err == nil {
 		t.Fatal("no error")
 	}
-	for _, want := range []string{"no dn", "far", "another entry", "orphan", "userPassword cannot", `member: "jon"`, "is there twice", `"a b"`} {
+	for _, want := range []string{"no dn", "far", `"xDC=fabrikam,DC=example": it is not below`, "another entry", "orphan", "userPassword cannot", `member: "jon"`, "is there twice", `"a b"`} {
 		if !strings.Contains(err.Error(), want) {
 			t.Errorf("error does not mention %q:\n%v", want, err)
 		}
@@ -152,7 +153,7 @@ func TestMalformedRequestsEndTheConnection(t *testing.T) {
 	for range 200 {
 		deep = element(0xa2, deep)
 	}
-	id := []byte{2, 1, 1}
+	id, whoAmI := []byte{2, 1, 1}, element(0x77, element(0x80, []byte("1.3.6.1.4.1.4203.1.11.3")))
 	for _, tt := range []struct {
 		rule string
 		b    []byte
@@ -164,9 +165,9 @@ func TestMalformedRequestsEndTheConnection(t *testing.T) {
 		{"indefinite length", unhex(t, "30800201014200")},
 		{"length of nine bytes", unhex(t, "3089010101010101010101")},
 		{"nothing in it", element(0x30)},
-		{"message ID 0", element(0x30, []byte{2, 1, 0}, element(0x42))},
-		{"negative message ID", element(0x30, []byte{2, 1, 0xff}, element(0x42))},
-		{"message ID of nine bytes", element(0x30, []byte{2, 9, 0, 0, 0, 0, 0, 0, 0, 0, 1}, element(0x42))},
+		{"message ID 0", element(0x30, []byte{2, 1, 0}, whoAmI)},
+		{"negative message ID", element(0x30, []byte{2, 1, 0xff}, whoAmI)},
+		{"message ID of nine bytes", element(0x30, []byte{2, 9, 0, 0, 0, 0, 0, 0, 0, 0, 1}, whoAmI)},
 		{"unknown operation", element(0x30, id, element(0x5e))},
 		{"an answer", element(0x30, id, element(0x61, []byte{10, 1, 0, 4, 0, 4, 0}))},
 		{"a part longer than the whole", element(0x30, id, []byte{0x42, 5})},
@@ -177,7 +178,7 @@ func TestMalformedRequestsEndTheConnection(t *testing.T) {
 		{"not of two", searching(element(0xa2, element(0x87, []byte("a")), element(0x87, []byte("b"))))},
 		{"substrings of nothing", searching(element(0xa4, element(4, []byte("cn")), element(0x30)))},
 		{"filter two hundred deep", searching(deep)},
-		{"something left over", element(0x30, id, element(0x42), element(0xa0), element(1, []byte{0xff}))},
+		{"something left over", element(0x30, id, whoAmI, element(0xa0), element(1, []byte{0xff}))},
 		{"a string in pieces", element(0x30, id, element(0x60, []byte{2, 1, 3}, element(0x24), []byte{0x80, 0}))},
 		{"a real number", element(0x30, id, element(0x60, []byte{9, 1, 3, 4, 0, 0x80, 0}))},
 		{"a tag of several bytes", element(0x30, id, element(0x7f, []byte{1, 0}))},
@@ -310,70 +311,100 @@ func TestDropAllEndsConnectionsButNotTheServer(t *testing.T) {
 	}
 }
 
-func TestCloseEndsWhatWaits(t *testing.T) {
-	s, addr := start(t, memdir.Options{})
-	c := signedIn(t, memdir.ActiveDirectory, addr)
-	s.SetDelay(time.Hour)
-	failed := make(chan error, 1)
-	go func() { _, err := c.WhoAmI(nil); failed <- err }()
-	if err := s.Close(); err != nil {
-		t.Error(err)
-	}
-	if err := <-failed; err == nil {
-		t.Error("answered an hour early")
-	}
-	if s.Stats().Open != 0 {
-		t.Errorf("stats %+v", s.Stats())
-	}
-	if err := s.Serve(listen(t)); err == nil {
-		t.Error("serves after Close")
-	}
-}
-
 // pipe is a listener whose connections stay within the test.
-type pipe chan net.Conn
-
-func (p pipe) Accept() (net.Conn, error) {
-	if nc, ok := <-p; ok {
-		return nc, nil
-	}
-	return nil, net.ErrClosed
+type pipe struct {
+	conns  chan net.Conn
+	closed chan struct{}
 }
+
 func (p pipe) Addr() net.Addr { return &net.UnixAddr{Name: "pipe"} }
 
-func (p pipe) Close() (err error) {
-	defer func() { _ = recover() }() // closed twice
-	close(p)
+func (p pipe) Accept() (net.Conn, error) {
+	select {
+	case nc := <-p.conns:
+		return nc, nil
+	case <-p.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+func (p pipe) Close() error {
+	select {
+	case <-p.closed:
+	default:
+		close(p.closed)
+	}
 	return nil
 }
 
-func TestDelay(t *testing.T) {
+// inBubble runs f with a server and a connection to it where time passes only
+// when everything waits.
+func inBubble(t *testing.T, f func(t *testing.T, s *memdir.Server, c *ldap.Conn)) {
 	synctest.Test(t, func(t *testing.T) {
 		s, err := memdir.New(memdir.Options{BaseDN: base, Entries: memdir.Sample(base)})
 		if err != nil {
 			t.Fatal(err)
 		}
-		ln := make(pipe)
+		ln := pipe{make(chan net.Conn), make(chan struct{})}
 		ended := make(chan error, 1)
 		go func() { ended <- s.Serve(ln) }()
 		client, server := net.Pipe()
-		ln <- server
+		ln.conns <- server
 		c := ldap.NewConn(client, false)
 		c.Start()
-		defer c.Close()
-
-		s.SetDelay(3 * time.Second)
-		before := time.Now()
-		if err := c.Bind(service, memdir.ServicePassword); err != nil || time.Since(before) != 3*time.Second {
-			t.Errorf("answered after %v: %v", time.Since(before), err)
-		}
-		s.SetDelay(0)
+		f(t, s, c)
 		c.Close()
 		if err := s.Close(); err != nil {
 			t.Error(err)
 		}
 		if err := <-ended; err != nil {
 			t.Error(err)
+		}
+		if s.Stats().Open != 0 {
+			t.Errorf("stats %+v", s.Stats())
+		}
+		if err := s.Serve(ln); err == nil {
+			t.Error("serves after Close")
+		}
+	})
+}
+
+func TestDelay(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *memdir.Server, c *ldap.Conn) {
+		s.SetDelay(3 * time.Second)
+		before := time.Now()
+		if err := c.Bind(service, memdir.ServicePassword); err != nil || time.Since(before) != 3*time.Second {
+			t.Errorf("answered after %v: %v", time.Since(before), err)
+		}
+		s.SetDelay(0)
+	})
+}
+
+func TestCloseEndsWhatWaits(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *memdir.Server, c *ldap.Conn) {
+		s.SetDelay(time.Minute)
+		failed := make(chan error, 1)
+		go func() { _, err := c.WhoAmI(nil); failed <- err }()
+		synctest.Wait()
+		before := time.Now()
+		if err := s.Close(); err != nil {
+			t.Error(err)
+		}
+		if err := <-failed; err == nil || time.Since(before) != 0 {
+			t.Errorf("after %v: %v", time.Since(before), err)
+		}
+	})
+}
+
+func TestIdleConnectionsAreClosed(t *testing.T) {
+	inBubble(t, func(t *testing.T, s *memdir.Server, c *ldap.Conn) {
+		time.Sleep(14 * time.Minute)
+		if _, err := c.WhoAmI(nil); err != nil {
+			t.Errorf("after 14 minutes: %v", err)
+		}
+		time.Sleep(15*time.Minute + time.Second)
+		if s.Stats().Open != 0 {
+			t.Error("open after 15 minutes of silence")
 		}
 	})
 }
