@@ -34,11 +34,14 @@ func HostMatches(serverName, host string, names ...string) bool {
 }
 
 // bareHost returns host without port, brackets and a dot at the end. It reports
-// false if that leaves no host, or one that is not plain ASCII: the names in
-// certificates and handshakes are, and letters that only fold to ASCII must not
-// pass for it.
+// false if that leaves no host, if the port is none, or if there is more than
+// plain ASCII: the names in certificates and handshakes are, and letters that
+// only fold to ASCII must not pass for it.
 func bareHost(host string) (string, bool) {
-	if h, _, err := net.SplitHostPort(host); err == nil {
+	if h, port, err := net.SplitHostPort(host); err == nil {
+		if strings.Trim(port, "0123456789") != "" {
+			return "", false
+		}
 		host = h
 	} else if strings.HasPrefix(host, "[") && strings.HasSuffix(host, "]") {
 		host = host[1 : len(host)-1]

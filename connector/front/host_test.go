@@ -26,6 +26,7 @@ func TestA5_HostMatches(t *testing.T) {
 		{"only a port", login, ":8443", false},
 		{"only a dot", login, ".", false},
 		{"two ports", login, login + ":1:2", false},
+		{"a port that is none", login, login + ":80 @" + other, false},
 		{"blank", login, login + " ", false},
 		{"a letter that folds to k", "kai.fabrikam.example", "\u212aai.fabrikam.example", false},
 		{"a letter that folds to s", "sso.fabrikam.example", "\u017fso.fabrikam.example", false},
