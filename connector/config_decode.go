@@ -241,7 +241,7 @@ func (d *decoder) int(n *yaml.Node, key string, v reflect.Value) {
 	}
 	i, err := strconv.ParseInt(s, 10, 32)
 	switch {
-	case n.Style != 0 || n.Tag == "!!str":
+	case n.Tag == "!!str":
 		d.add(n, key, "must be a number, without quotes, not %q", s)
 	case n.Tag == "!!int" && !decimal.MatchString(s):
 		d.add(n, key, "must be a number in decimal digits that does not begin with 0, not %s", s)
@@ -351,7 +351,7 @@ func (d *decoder) validation(err error) {
 			p = &setting.Problem{Text: e.Error()}
 		}
 		key, _, _ := strings.Cut(p.Key, " ")
-		if d.meant[key] || slices.ContainsFunc(unreadable, func(m Mistake) bool { return within(m.Key, key) || within(key, m.Key) }) {
+		if d.meant[key] || slices.ContainsFunc(unreadable, func(m Mistake) bool { return within(m.Key, key) }) {
 			continue
 		}
 		at := d.placeOf(key)

@@ -85,6 +85,11 @@ func TestConfigMistakes(t *testing.T) {
 		{"misspelt key", "sesion: {lifetime: 1h}", []string{"5:1: sesion: unknown key; did you mean session?"}},
 		{"letters swapped", "session: {lifetiem: 1h}", []string{"5:11: session.lifetiem: unknown key; did you mean lifetime?"}},
 		{"misspelt and required", "wsfed: {isuer: x, relying_partys: []}", []string{"5:9: wsfed.isuer: unknown key; did you mean issuer?", "5:19: wsfed.relying_partys: unknown key; did you mean relying_parties?"}},
+		{"letters of a short key swapped", "log: {levle: info}", []string{"5:7: log.levle: unknown key; did you mean level?"}},
+		{"no blank after a quoted key", `session: {"lifetime:8h": x}`, []string{"5:11: session.lifetime: a blank is missing after the colon"}},
+		{"unreadable section lacks nothing", "certificate: x", []string{"5:14: certificate: must be a section"}},
+		{"null section lacks nothing", "wsfed:", []string{"5:1: wsfed: nothing follows"}},
+		{"session", "session: {lifetime: -1s, recheck: -1s}", []string{"5:21: session.lifetime: -1s is negative", "5:35: session.recheck: -1s is negative"}},
 		{"key of another section", "throttle: {}", []string{"5:1: throttle: unknown key here; it belongs in password"}},
 		{"key of several sections", "timeout: 5s", []string{"belongs in ldap or ldap.groups"}},
 		{"key of the top level", "session: {listen: x}", []string{"belongs in the top level"}},
@@ -231,6 +236,14 @@ func TestConfigURL(t *testing.T) {
 	}
 	if _, err := parse(t, least[strings.Index(least, "\n")+1:]); err == nil || !strings.HasPrefix(err.Error(), "f.yaml:1:1: url: is missing") {
 		t.Errorf("without url: %v", err)
+	}
+}
+
+func TestConfigThrottle(t *testing.T) {
+	_, err := parse(t, strings.Replace(least, "{}", "{throttle: {per_account: {failures: 0}, per_address: {window: 8d}}}", 1))
+	got := mistakes(t, err)
+	if len(got) != 2 || !strings.HasPrefix(got[0], "f.yaml:3:47: password.throttle.per_account.failures: ") || !strings.HasPrefix(got[1], "f.yaml:3:73: password.throttle.per_address.window: ") {
+		t.Errorf("mistakes %q, want one for each limit", got)
 	}
 }
 

@@ -26,8 +26,9 @@ import (
 
 const base = "DC=fabrikam,DC=example"
 
-// company starts the sample company's directory and a client for it.
-func company(t testing.TB, flavor memdir.Flavor) (*memdir.Server, *ldapauth.Directory) {
+// company starts the sample company's directory and a client for it. More people
+// than the sample has are found by their mail address.
+func company(t testing.TB, flavor memdir.Flavor, more ...memdir.Entry) (*memdir.Server, *ldapauth.Directory) {
 	t.Helper()
 	o := memdir.Options{BaseDN: base, Flavor: flavor, Entries: memdir.Sample(base)}
 	c := ldapauth.DefaultConfig()
@@ -35,6 +36,10 @@ func company(t testing.TB, flavor memdir.Flavor) (*memdir.Server, *ldapauth.Dire
 	if flavor == memdir.OpenLDAP {
 		o.Entries = memdir.SampleOpenLDAP(base)
 		c.BindDN = "cn=svc-adconnector,ou=services," + base
+	}
+	if len(more) > 0 {
+		o.Entries = append(o.Entries, more...)
+		c.UserFilter = "(mail={0})"
 	}
 	server, err := memdir.New(o)
 	if err != nil {

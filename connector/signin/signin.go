@@ -151,7 +151,6 @@ func (s *Service) SignIn(ctx context.Context, a Attempt) (id *Identity, err erro
 	t := trail{start: time.Now()}
 	defer func() { s.writeAudit(ctx, &a, &t, id, err) }()
 
-	a.Remote = a.Remote.Unmap()
 	switch c := a.Credential.(type) {
 	case Password:
 		id, err = s.byPassword(ctx, c, a.Remote, &t)

@@ -435,6 +435,29 @@ func TestOwnAccountDoesNotClearTheAddress(t *testing.T) {
 	}
 }
 
+// What was not a guess from an address does not count there: the people who
+// share it would suffer.
+func TestTheAddressCountsGuessesOnly(t *testing.T) {
+	limits := signin.DefaultThrottle()
+	limits.PerAddress.Failures = 10
+	dir := &directory{accounts: staff(t)}
+	d := open(t, signin.Options{Directory: spellings{dir}, PasswordEnabled: true, Throttle: limits})
+	for _, name := range []string{"jon", "jon@fabrikam.example", `fabrikam\jon`} {
+		for range 5 {
+			_, _ = d.SignIn(t.Context(), password(name, canary))
+		}
+	}
+	dir.bindErr = errUnanswered
+	for range 4 {
+		_, _ = d.SignIn(t.Context(), password("zoe", canary))
+		_, _ = d.SignIn(t.Context(), password("dora", canary))
+	}
+	dir.bindErr = nil
+	if _, err := d.SignIn(t.Context(), password("amy", memdir.SamplePassword)); err != nil {
+		t.Errorf("after 5 guesses of 10: %v", err)
+	}
+}
+
 func TestCertificatesAreNotThrottled(t *testing.T) {
 	d := open(t, signin.Options{Directory: &directory{accounts: staff(t)}, Verifier: verifier{name: "dora"}})
 	for range 100 {
@@ -737,6 +760,18 @@ func TestProfile(t *testing.T) {
 		if !slices.Equal(values[name], []string{want}) {
 			t.Errorf("%s = %q, want %q", name, values[name], want)
 		}
+	}
+}
+
+func TestProfileOfAnAccountWithoutUserName(t *testing.T) {
+	_, client := company(t, memdir.OpenLDAP, memdir.Entry{
+		DN: "cn=Kim Roe,ou=people," + base, Password: memdir.SamplePassword,
+		Attributes: map[string][]string{"objectClass": {"top", "person", "organizationalPerson", "inetOrgPerson"}, "cn": {"Kim Roe"}, "sn": {"Roe"}, "mail": {"kim@fabrikam.example"}},
+	})
+	d := open(t, signin.Options{Directory: client, PasswordEnabled: true})
+	id, err := d.SignIn(t.Context(), password("kim@fabrikam.example", memdir.SamplePassword))
+	if err != nil || id.Username != "Kim Roe" || id.DisplayName != "" {
+		t.Errorf("SignIn: %+v, %v; want the common name for a user name, and nothing made up", id, err)
 	}
 }
 
