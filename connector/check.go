@@ -44,6 +44,9 @@ type Finding struct {
 // because a directory that does not answer takes its time.
 func Check(ctx context.Context, c *Config, found func(Finding)) {
 	k := &check{c, found, time.Now()}
+	for _, w := range c.Warnings() {
+		k.say(Warning, "%s", w)
+	}
 	k.serverCertificate()
 	k.dataDir()
 	k.anchors()

@@ -21,6 +21,7 @@ import (
 	"adconnector/connector/private"
 	"adconnector/connector/signin"
 	"adconnector/connector/token"
+	"adconnector/connector/watch"
 	"adconnector/connector/web"
 	"adconnector/connector/wsfed"
 	"adconnector/ldapauth"
@@ -61,7 +62,7 @@ type Connector struct {
 	log       *slog.Logger
 	audit     io.Closer
 	listeners []net.Listener
-	every     time.Duration
+	watcher   *watch.Watcher
 
 	directory *ldapauth.Directory
 	verifier  *certauth.Verifier // nil: no sign-in by certificate
@@ -75,7 +76,7 @@ type Connector struct {
 // is configured and cannot work is an error here; every mistake that can be
 // found independently of the others is reported at once.
 func New(ctx context.Context, c *Config, o Options) (_ *Connector, err error) {
-	conn := &Connector{config: c, log: o.Log, every: o.WatchEvery, listeners: o.Listeners}
+	conn := &Connector{config: c, log: o.Log, listeners: o.Listeners}
 	defer func() {
 		if err != nil {
 			conn.close()
@@ -86,6 +87,10 @@ func New(ctx context.Context, c *Config, o Options) (_ *Connector, err error) {
 		return nil, fmt.Errorf("url: %w", err)
 	}
 
+	for _, w := range c.Warnings() {
+		conn.log.Warn(w)
+	}
+	conn.watchFiles(o.WatchEvery) // before they are loaded: no change goes unseen
 	dir, dirErr := private.Open(string(c.DataDir))
 	if dirErr != nil {
 		dirErr = fmt.Errorf("data_dir: %w", dirErr)
@@ -146,7 +151,7 @@ func (c *Connector) Run(ctx context.Context) error {
 	var background sync.WaitGroup
 	defer background.Wait()
 	defer cancel() // before the wait above: deferred calls run last in, first out
-	background.Go(func() { c.watchFiles(ctx) })
+	background.Go(func() { c.watcher.Run(ctx) })
 	if c.keys != nil {
 		background.Go(func() { c.keys.Run(ctx) })
 	}
@@ -207,7 +212,14 @@ func (c *Connector) askDirectory(ctx context.Context) error {
 // loadServerCertificate loads the certificate and makes sure that browsers will
 // find in it the name that they were sent to.
 func (c *Connector) loadServerCertificate(base *url.URL) (*tls.Certificate, error) {
-	certificate, warnings, err := front.LoadCertificate(c.config.TLS)
+	t := c.config.TLS
+	if t.PFXPasswordFile != "" { // it may have changed with the certificate
+		var err error
+		if t.PFXPassword, _, err = readSecret(string(t.PFXPasswordFile)); err != nil {
+			return nil, fmt.Errorf("tls.pfx_password_file: %w", err)
+		}
+	}
+	certificate, warnings, err := front.LoadCertificate(t)
 	if err != nil {
 		return nil, fmt.Errorf("tls: %w", err)
 	}

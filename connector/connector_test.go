@@ -152,6 +152,36 @@ func TestServerCertificateIsReplacedWhileRunning(t *testing.T) {
 	}
 }
 
+// TestPFXIsReplacedTogetherWithItsPassword: a renewal may change both.
+func TestPFXIsReplacedTogetherWithItsPassword(t *testing.T) {
+	r := prepareRig(t, inMemory(t), "")
+	pfx := func(password string) {
+		leaf, err := r.ca.Server("localhost")
+		if err != nil {
+			t.Fatal(err)
+		}
+		data, err := leaf.PFX(password)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r.write("pfx-password", []byte(password+"\n"))
+		r.write("server.pfx", data)
+	}
+	pfx("canary-first")
+	text, err := os.ReadFile(r.path("adconnector.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.write("adconnector.yaml", []byte(strings.Replace(string(text),
+		"tls: {cert_file: server.crt, key_file: server.key}", "tls: {pfx_file: server.pfx, pfx_password_file: pfx-password}", 1)))
+	r.start()
+	r.get(r.browser(outside, nil), r.url+"/")
+	pfx("canary-second")
+	eventually(t, "the new certificate is used", func() bool { return strings.Contains(r.log.String(), "server certificate replaced") })
+	r.get(r.browser(outside, nil), r.url+"/")
+	r.noSecrets("canary")
+}
+
 // TestA3_CARemovedWhileRunning: whoever holds a certificate of a CA that is
 // trusted no more is refused, also on a connection that is open already.
 func TestA3_CARemovedWhileRunning(t *testing.T) {

@@ -1,24 +1,23 @@
 package connector
 
 import (
-	"context"
 	"net/url"
+	"time"
 
 	"adconnector/connector/watch"
 	"adconnector/ldapauth/setting"
 )
 
-// watchFiles puts changed certificate files to use until ctx ends. A set of
-// files that does not work is reported and changes nothing: what was loaded
+// watchFiles makes the watcher that puts changed certificate files to use. A set
+// of files that does not work is reported and changes nothing: what was loaded
 // before stays, so a botched renewal is a line in the log and not an outage.
-func (c *Connector) watchFiles(ctx context.Context) {
-	w := watch.New(c.every)
+func (c *Connector) watchFiles(every time.Duration) {
+	c.watcher = watch.New(every)
 	t := c.config.TLS
-	w.Add(paths(t.CertFile, t.KeyFile, t.PFXFile, t.PFXPasswordFile), c.reloadServerCertificate)
+	c.watcher.Add(paths(t.CertFile, t.KeyFile, t.PFXFile, t.PFXPasswordFile), c.reloadServerCertificate)
 	if c.config.Certificate != nil {
-		w.Add(paths(c.config.Certificate.CAFiles...), c.reloadAnchors)
+		c.watcher.Add(paths(c.config.Certificate.CAFiles...), c.reloadAnchors)
 	}
-	w.Run(ctx)
 }
 
 func (c *Connector) reloadServerCertificate() {
