@@ -114,9 +114,9 @@ func TestE12_PasswordIsNowhere(t *testing.T) {
 	s.answer = func(a signin.Attempt) (*signin.Identity, error) { panic(a) }
 	v.post("/signin", form)
 	// A body that is no form, of which the decoder quotes a piece.
-	r := httptest.NewRequest(http.MethodPost, "https://login.test/signin", strings.NewReader("password=%"+canary))
+	r := httptest.NewRequest(http.MethodPost, "https://login.test/signin", strings.NewReader("password=100%sure"))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	if p := v.send(r); p.status != http.StatusBadRequest || strings.Contains(s.log.String(), canary[:2]+`"`) {
+	if p := v.send(r); p.status != http.StatusBadRequest || strings.Contains(s.log.String(), "%su") {
 		t.Errorf("status %d, log:\n%s", p.status, s.log.String())
 	}
 }

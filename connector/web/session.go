@@ -62,9 +62,10 @@ const (
 	signedOutCookie = "__Host-adconnector-signed-out" // the person signed out: no certificate sign-in unasked
 )
 
-// maxSessions bounds the memory of the session table; a session takes 1 to 2
-// KB. No account may hold more than one in a hundred of them, or a single user
-// with a script could sign everybody else out.
+// maxSessions bounds the memory of the session table; a session takes what its
+// identity does, which mostly is the names of the groups. No account may hold
+// more than one in a hundred of them, or a single user with a script could sign
+// everybody else out.
 const (
 	maxSessions        = 100_000
 	sessionsPerAccount = maxSessions / 100

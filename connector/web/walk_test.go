@@ -30,6 +30,8 @@ func TestPasswordForm(t *testing.T) {
 	}{
 		{"let in", nil, nil, 200, `name="user" value="jon"`, true},
 		{"turned away", denied(denial.BadCredentials), nil, 401, "is not right", true},
+		{"turned away, and the password was right", denied(denial.AccountDisabled), nil, 401, "Your account is disabled", true},
+		{"too many tries", denied(denial.Throttled), nil, 429, "too many failed sign-ins", true},
 		{"directory down", errDown, nil, 503, "not working at the moment", true},
 		{"too late", nil, func(s *site, _ *visitor, _ url.Values) { s.clock = s.clock.Add(31 * time.Minute) }, 400, "has expired", false},
 		{"just in time", nil, func(s *site, _ *visitor, _ url.Values) { s.clock = s.clock.Add(29 * time.Minute) }, 200, `value="jon"`, true},
@@ -226,8 +228,8 @@ func TestFaultOffersNoOtherMethod(t *testing.T) {
 func TestServiceThatSaysNothingLetsNobodyIn(t *testing.T) {
 	s := newSite(t, nil)
 	s.answer = func(signin.Attempt) (*signin.Identity, error) { return nil, nil } //nolint:nilnil // the mistake under test
-	if p := s.visitor(inside).with(card()).get("/echo"); p.status != http.StatusInternalServerError {
-		t.Errorf("status %d, want 500", p.status)
+	if p := s.visitor(inside).with(card()).get("/echo"); p.status != http.StatusInternalServerError || strings.Contains(s.log.String(), "panic") {
+		t.Errorf("status %d, want 500; log:\n%s", p.status, s.log.String())
 	}
 }
 
