@@ -98,17 +98,17 @@ func (d *decoder) secretFiles(n *yaml.Node, section string, v reflect.Value, see
 // line.
 func readSecret(path string) (text secret.String, warning string, err error) {
 	if warning, err = private.Check(path); err != nil {
-		return text, "", withoutPath(path, err)
+		return text, "", fileError(path, err)
 	}
 	f, err := os.Open(path)
 	if err != nil {
-		return text, "", withoutPath(path, err)
+		return text, "", fileError(path, err)
 	}
 	defer func() { _ = f.Close() }()
 	data, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
 	switch s := cutNewline(strings.TrimPrefix(string(data), "\ufeff")); {
 	case err != nil:
-		return text, "", withoutPath(path, err)
+		return text, "", fileError(path, err)
 	case len(data) > maxSecret:
 		return text, "", fmt.Errorf("the file %s is too large for a secret; name the file that holds the secret alone", path)
 	case s == "":
@@ -118,8 +118,8 @@ func readSecret(path string) (text secret.String, warning string, err error) {
 	}
 }
 
-// withoutPath says what an error about a file means to an operator.
-func withoutPath(path string, err error) error {
+// fileError says what an error about a file means to an operator.
+func fileError(path string, err error) error {
 	if errors.Is(err, fs.ErrNotExist) {
 		return fmt.Errorf("there is no file %s", path)
 	}

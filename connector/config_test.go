@@ -85,7 +85,7 @@ func TestConfigMistakes(t *testing.T) {
 		{"misspelt key", "sesion: {lifetime: 1h}", []string{"5:1: sesion: unknown key; did you mean session?"}},
 		{"letters swapped", "session: {lifetiem: 1h}", []string{"5:11: session.lifetiem: unknown key; did you mean lifetime?"}},
 		{"misspelt and required", "wsfed: {isuer: x, relying_partys: []}", []string{"5:9: wsfed.isuer: unknown key; did you mean issuer?", "5:19: wsfed.relying_partys: unknown key; did you mean relying_parties?"}},
-		{"letters of a short key swapped", "log: {levle: info}", []string{"5:7: log.levle: unknown key; did you mean level?"}},
+		{"letters of a short key swapped", "log: {leevl: info}", []string{"5:7: log.leevl: unknown key; did you mean level?"}},
 		{"no blank after a quoted key", `session: {"lifetime:8h": x}`, []string{"5:11: session.lifetime: a blank is missing after the colon"}},
 		{"unreadable section lacks nothing", "certificate: x", []string{"5:14: certificate: must be a section"}},
 		{"null section lacks nothing", "wsfed:", []string{"5:1: wsfed: nothing follows"}},
