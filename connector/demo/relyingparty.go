@@ -189,7 +189,7 @@ func certificatesIn(metadata []byte) ([]*x509.Certificate, error) {
 // connector that answers at base.
 func (rp *relyingParty) requestURL(base string) string {
 	return base + "/wsfed?" + url.Values{
-		"wa": {"wsignin1.0"}, "wtrealm": {rp.realm}, "wreply": {rp.reply}, "wctx": {"from the sample application"},
+		"wa": {"wsignin1.0"}, "wtrealm": {rp.realm}, "wreply": {rp.reply}, "wctx": {"demo"},
 	}.Encode()
 }
 
