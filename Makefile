@@ -6,6 +6,9 @@ SHELL := /bin/bash
 .NOTPARALLEL:
 .PHONY: help test build lint fuzz bench clean prerequisites vet modules unit fuzz-briefly bench-once ran
 
+# The version is stamped by "build" alone, so that a source tree of somebody else's,
+# which git does not trust, builds too.
+export GOFLAGS := $(strip $(GOFLAGS) -buildvcs=false)
 VERSION   ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
 TARGETS   := linux/amd64 linux/arm64 windows/amd64
 FUZZTIME  ?= 10s
