@@ -117,7 +117,7 @@ Needs administrator rights.`,
 		Category: "Service",
 		Flags: []cli.Flag{
 			configFlag(), nameFlag(),
-			&cli.StringFlag{Name: "user", Usage: "the `ACCOUNT` the service runs as (Linux; default: root with everything but binding low ports taken away)"},
+			&cli.StringFlag{Name: "user", Usage: "the `ACCOUNT` the service runs as (Linux; default: root, with all its privileges taken away but binding low ports). It must be able to read the files that the configuration names; data_dir is given to it"},
 		},
 		OnUsageError: usageError,
 		Action:       noArguments(install),
@@ -157,6 +157,9 @@ func install(_ context.Context, cmd *cli.Command) error {
 	if err != nil {
 		return err
 	}
+	if err := handOver(path, cmd.String("user")); err != nil {
+		return err
+	}
 	if err := s.Install(); err != nil {
 		return explainService(err, name)
 	}
@@ -176,6 +179,9 @@ func control(cmd *cli.Command, action, done string) error {
 	if err != nil {
 		return err
 	}
+	if _, err := s.Status(); errors.Is(err, service.ErrNotInstalled) {
+		return fmt.Errorf("service %s is not installed; 'adconnector install --config FILE%s' does that", name, nameArgument(name))
+	}
 	result := make(chan error, 1)
 	go func() {
 		if action == "uninstall" {
@@ -189,7 +195,7 @@ func control(cmd *cli.Command, action, done string) error {
 		err = errors.New("the service manager did not finish within two minutes")
 	}
 	if err != nil {
-		return explainService(err, name)
+		return fmt.Errorf("%w\n%s", explainService(err, name), whereToLook(name))
 	}
 	_, err = fmt.Fprintf(cmd.Root().Writer, "Service %s is %s.\n", name, done)
 	return err
@@ -211,6 +217,8 @@ func status(_ context.Context, cmd *cli.Command) error {
 		text = "is not installed"
 	case err != nil:
 		return explainService(err, name)
+	case state == service.StatusRunning && isStarting(name):
+		state, text = service.StatusUnknown, "does not get started; "+strings.ToLower(whereToLook(name)[:1])+whereToLook(name)[1:]
 	case state == service.StatusRunning:
 		text = "is running"
 	}

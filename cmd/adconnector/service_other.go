@@ -6,12 +6,17 @@ import (
 	"context"
 	_ "embed"
 	"errors"
+	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"os"
+	"os/exec"
 	"os/signal"
+	"os/user"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 
@@ -52,15 +57,54 @@ func systemdUnit(config string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	// systemd refuses to start a unit whose writable folder is not there.
-	if err := os.MkdirAll(string(c.DataDir), 0o700); err != nil {
-		return "", err
-	}
 	writable := quoteUnit(string(c.DataDir))
 	if c.AuditFile != "" {
 		writable += " " + quoteUnit(filepath.Dir(string(c.AuditFile)))
 	}
 	return strings.ReplaceAll(unit, "@WRITABLE@", writable), nil
+}
+
+// handOver makes data_dir, because systemd refuses to start a unit whose
+// writable folder is not there, and gives it to the account that the service
+// will run as.
+func handOver(config, account string) error {
+	c, err := loadConfig(config)
+	if err != nil {
+		return err
+	}
+	dir := string(c.DataDir)
+	if err := os.MkdirAll(dir, 0o700); err != nil {
+		return err
+	}
+	if account == "" {
+		return nil
+	}
+	u, err := user.Lookup(account)
+	if err != nil {
+		return fmt.Errorf("--user: %w", err)
+	}
+	uid, err1 := strconv.Atoi(u.Uid)
+	gid, err2 := strconv.Atoi(u.Gid)
+	if err := errors.Join(err1, err2); err != nil {
+		return err
+	}
+	// What is in it already was made by an earlier run as somebody else.
+	return filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
+		if err != nil {
+			return err
+		}
+		return os.Lchown(path, uid, gid)
+	})
+}
+
+// whereToLook says where the reason for a failed start stands.
+func whereToLook(name string) string { return "Look at: journalctl -u " + name }
+
+// isStarting reports whether the service is between two starts, as one is that
+// fails again and again. The library takes that for running.
+func isStarting(name string) bool {
+	out, _ := exec.Command("systemctl", "is-active", name).Output() // the exit code says less than the word
+	return strings.TrimSpace(string(out)) == "activating"
 }
 
 // quoteUnit quotes a path for a unit file: systemd reads double quotes with

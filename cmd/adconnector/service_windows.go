@@ -45,6 +45,18 @@ func systemdUnit(string) (string, error) { return "", nil }
 
 func needServiceManager() error { return nil }
 
+// handOver does nothing: the service runs as the system.
+func handOver(string, string) error { return nil }
+
+// whereToLook says where the reason for a failed start stands.
+func whereToLook(string) string {
+	return "Look at adconnector.log in data_dir, or try 'adconnector run'."
+}
+
 func notify(string) {}
 
 func exitFailed() { os.Exit(exitNo) }
+
+// isStarting reports whether the service is between two starts; the service
+// manager says so itself here.
+func isStarting(string) bool { return false }
