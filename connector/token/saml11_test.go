@@ -419,6 +419,11 @@ func TestSAML11_XMLSec(t *testing.T) {
 	if err != nil {
 		dirtest.Missing(t, "xmlsec1 is not installed")
 	}
+	version, err := exec.Command(xmlsec, "--version").Output()
+	if err != nil {
+		t.Fatal(err)
+	}
+	dirtest.Using(t, "%s", strings.TrimSpace(string(version)))
 	s := statement(jon())
 	for _, n := range nasty {
 		s.Identity.Groups = append(s.Identity.Groups, n.in)

@@ -76,6 +76,11 @@ func TestChromium(t *testing.T) {
 	if err != nil {
 		dirtest.Missing(t, "no chromium: %v", err)
 	}
+	version, err := exec.Command(path, "--version").Output()
+	if err != nil {
+		dirtest.Missing(t, "chromium does not start: %v", err)
+	}
+	dirtest.Using(t, "%s", strings.TrimSpace(string(version)))
 	n := &internet{}
 	s := newSite(t, func(o *web.Options) {
 		o.Log = slog.New(slog.DiscardHandler)

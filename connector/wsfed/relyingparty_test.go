@@ -43,6 +43,11 @@ func deliver(t *testing.T, deliveries []delivery) []verdict {
 	if _, err := os.Stat(folder + "/node_modules/passport-wsfed-saml2"); err != nil {
 		dirtest.Missing(t, "passport-wsfed-saml2 is not installed: run npm ci in connector/wsfed/%s", folder)
 	}
+	var module struct{ Version string }
+	if data, err := os.ReadFile(folder + "/node_modules/passport-wsfed-saml2/package.json"); err != nil || json.Unmarshal(data, &module) != nil {
+		t.Fatalf("the version of passport-wsfed-saml2 cannot be told: %v", err)
+	}
+	dirtest.Using(t, "passport-wsfed-saml2 %s", module.Version)
 	input, err := json.Marshal(deliveries)
 	if err != nil {
 		t.Fatal(err)
