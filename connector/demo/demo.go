@@ -60,12 +60,16 @@ type Options struct {
 // Run starts everything, signs jon in by certificate and by password, prints
 // what the sample application was told, and then serves until ctx ends, unless
 // o.Once is set. The temporary folder is removed at the end.
-func Run(ctx context.Context, o Options) (err error) {
+func Run(ctx context.Context, o Options) error {
 	dir, err := os.MkdirTemp("", "adconnector-demo-")
 	if err != nil {
 		return err
 	}
-	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
+	defer func() {
+		if err := os.RemoveAll(dir); err != nil { // no reason to call the demo a failure
+			_, _ = fmt.Fprintf(o.Out, "The demo's folder could not be removed: %v\n", err)
+		}
+	}()
 
 	d := &demo{Options: o, dir: dir}
 	ctx, cancel := context.WithCancel(ctx)
