@@ -143,6 +143,10 @@ const (
 	autoPostStyle  = `:root{color-scheme:light dark}body{margin:15vh auto;padding:0 1rem;max-width:27rem;font:1rem/1.5 system-ui,sans-serif;text-align:center}button{font:inherit;font-weight:600;padding:.6rem 2rem}`
 )
 
+// buffers are for pages with a token in them, which are all of about the same
+// size.
+var buffers = sync.Pool{New: func() any { return new(bytes.Buffer) }}
+
 var autoPost = sync.OnceValues(func() (*template.Template, error) {
 	return template.ParseFS(templates.FS, "autopost.html")
 })
@@ -164,8 +168,10 @@ func WriteAutoPost(w http.ResponseWriter, action string, fields []Field) error {
 	if err != nil {
 		return err
 	}
-	var b bytes.Buffer
-	if err := t.Execute(&b, autoPostPage{action, fields, autoPostScript, autoPostStyle}); err != nil {
+	b := buffers.Get().(*bytes.Buffer)
+	defer buffers.Put(b)
+	b.Reset()
+	if err := t.Execute(b, autoPostPage{action, fields, autoPostScript, autoPostStyle}); err != nil {
 		return fmt.Errorf("posting to %q: %w", action, err)
 	}
 	h := w.Header()
