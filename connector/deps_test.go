@@ -30,7 +30,7 @@ var rules = []struct{ pkg, ours, theirs string }{
 	{"connector/private", "", "golang.org/x/sys/windows"},
 	{"connector/watch", "", ""},
 	// Floor 1: proof. No HTTP here.
-	{"ldapauth/certauth", "ldapauth/denial ldapauth/setting", "golang.org/x/crypto/cryptobyte golang.org/x/crypto/cryptobyte/asn1 golang.org/x/text/unicode/norm"},
+	{"ldapauth/certauth", "ldapauth/denial ldapauth/setting", "github.com/hashicorp/golang-lru/v2/simplelru golang.org/x/crypto/cryptobyte golang.org/x/crypto/cryptobyte/asn1 golang.org/x/text/unicode/norm"},
 	{"ldapauth/testca", "", "software.sslmate.com/src/go-pkcs12"},
 	{"ldapauth/memdir", "", "github.com/go-asn1-ber/asn1-ber"},
 	{"ldapauth", "ldapauth/denial ldapauth/secret ldapauth/setting", "github.com/go-ldap/ldap/v3 github.com/go-asn1-ber/asn1-ber github.com/hashicorp/golang-lru/v2 golang.org/x/sync/errgroup golang.org/x/text/unicode/norm"},

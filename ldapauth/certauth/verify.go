@@ -59,6 +59,7 @@ type trust struct {
 	subjects map[string]bool // raw subjects of the anchors
 	strict   *x509.CertPool  // the anchors as the configuration sees them
 	lenient  *x509.CertPool  // the anchors without times and usages
+	known    *known
 }
 
 // New returns a verifier that obeys c and trusts a. What c.CAFiles says is not
@@ -76,6 +77,7 @@ func (v *Verifier) SetAnchors(a *Anchors) {
 		subjects: map[string]bool{},
 		strict:   poolOf(a.Certificates(), v.view()),
 		lenient:  poolOf(a.Certificates(), lenient),
+		known:    newKnown(),
 	}
 	for _, c := range a.Certificates() {
 		t.subjects[string(c.RawSubject)] = true
@@ -84,8 +86,8 @@ func (v *Verifier) SetAnchors(a *Anchors) {
 }
 
 // Verify checks the certificates that a client sent, leaf first, and returns
-// what the leaf says and whom it names. It must be called at every sign-in: no
-// earlier answer says anything about now.
+// what the leaf says and whom it names. It must be called at every sign-in: an
+// earlier answer says nothing about the time and the anchors of now.
 //
 // The order of the checks is a promise, because the first that fails gives the
 // reason. Size comes first, so that nothing costs much; then trust, because an
@@ -97,29 +99,45 @@ func (v *Verifier) Verify(chain []*x509.Certificate) (*Certificate, error) {
 	if err := checkSize(chain); err != nil {
 		return nil, err
 	}
-	leaf, now := chain[0], v.Now()
-	paths, err := v.findPaths(chain, now)
+	t, digest, now := v.trust.Load(), digestOf(chain), v.Now()
+	if c, ok := t.known.find(digest, now); ok {
+		return c, nil
+	}
+	c, path, err := v.verify(t, chain, now)
 	if err != nil {
 		return nil, err
+	}
+	t.known.add(digest, c, path, v.config.CheckValidity)
+	return c, nil
+}
+
+// verify does all the checks but that of size, and returns the path that passed
+// as well.
+func (v *Verifier) verify(t *trust, chain []*x509.Certificate, now time.Time) (*Certificate, []*x509.Certificate, error) {
+	leaf := chain[0]
+	paths, err := v.findPaths(t, chain, now)
+	if err != nil {
+		return nil, nil, err
 	}
 	if v.config.CheckUsage {
 		if err := checkUsage(leaf); err != nil {
-			return nil, err
+			return nil, nil, err
 		}
 	}
-	if err := checkKeys(paths); err != nil {
-		return nil, err
+	path, err := checkKeys(paths)
+	if err != nil {
+		return nil, nil, err
 	}
 	if err := checkExtensions(leaf); err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	name, rule, err := v.userName(leaf)
 	if err != nil {
-		return nil, err
+		return nil, nil, err
 	}
 	c := Describe(leaf)
 	c.UserName, c.Rule = name, rule
-	return c, nil
+	return c, path, nil
 }
 
 // userName applies the rules in order; the first that yields a name decides,
@@ -162,8 +180,7 @@ func checkSize(chain []*x509.Certificate) error {
 
 // findPaths returns the ways from the leaf to an anchor, at least one, or says
 // why there is none.
-func (v *Verifier) findPaths(chain []*x509.Certificate, now time.Time) ([][]*x509.Certificate, error) {
-	t := v.trust.Load()
+func (v *Verifier) findPaths(t *trust, chain []*x509.Certificate, now time.Time) ([][]*x509.Certificate, error) {
 	paths, err := build(chain, t.strict, v.view(), now)
 	if err == nil {
 		return paths, nil
@@ -296,19 +313,19 @@ func checkUsage(leaf *x509.Certificate) error {
 }
 
 // checkKeys refuses keys that are too weak or of a kind that nobody here knows,
-// unless there is a path without one.
-func checkKeys(paths [][]*x509.Certificate) error {
+// unless there is a path without one, which it returns.
+func checkKeys(paths [][]*x509.Certificate) ([]*x509.Certificate, error) {
 	var first error
 	for _, path := range paths {
 		err := checkPathKeys(path)
 		if err == nil {
-			return nil
+			return path, nil
 		}
 		if first == nil {
 			first = err
 		}
 	}
-	return first
+	return nil, first
 }
 
 func checkPathKeys(path []*x509.Certificate) error {
