@@ -379,7 +379,7 @@ func TestWriteAutoPost(t *testing.T) {
 	body := w.Body.String()
 	for _, want := range []string{
 		"<title>Working...</title>", `<form method="post" name="hiddenform" action="https://app.example/acs">`,
-		`<input type="hidden" name="wa" value="wsignin1.0">`, `value="&lt;t a=&#34;b&#34;&gt;&#39;&#43;&amp;amp;&lt;/t&gt;"`,
+		`<input type="hidden" name="wa" value="wsignin1.0">`, `value="&lt;t a=&#34;b&#34;&gt;&#39;+&amp;amp;&lt;/t&gt;"`,
 		`<button type="submit">`, `<script>document.forms[0].submit()</script>`,
 	} {
 		if !strings.Contains(body, want) {
