@@ -115,6 +115,7 @@ type rig struct {
 	roots  *x509.CertPool
 	log    *output
 	audit  *output
+	pages  *output // all that browsers were shown
 	stop   func() error
 }
 
@@ -147,7 +148,7 @@ func newRig(t testing.TB, d *directory, more string) *rig {
 // prepareRig writes everything that the connector needs and does not start it.
 func prepareRig(t testing.TB, d *directory, more string) *rig {
 	t.Helper()
-	r := &rig{t: t, dir: t.TempDir(), log: &output{}, audit: &output{}}
+	r := &rig{t: t, dir: t.TempDir(), log: &output{}, audit: &output{}, pages: &output{}}
 	var err error
 	if r.ca, err = testca.New("Rig CA"); err != nil {
 		t.Fatal(err)
@@ -262,7 +263,9 @@ func (r *rig) client(cn string) *tls.Certificate {
 
 // browser returns a browser at an address, with a certificate or nil.
 func (r *rig) browser(from netip.Addr, certificate *tls.Certificate) *browser.Browser {
-	b := browser.New(browser.Options{Roots: r.roots, Certificate: certificate, Connect: r.listen, From: from})
+	b := browser.New(browser.Options{Roots: r.roots, Certificate: certificate, Connect: r.listen, From: from, Seen: func(p *browser.Page) {
+		_, _ = r.pages.Write([]byte(p.URL.String() + "\n" + p.Body))
+	}})
 	r.t.Cleanup(b.Close)
 	return b
 }
@@ -323,7 +326,7 @@ func (r *rig) get(b *browser.Browser, address string) *browser.Page {
 // noSecrets fails the test if a secret is in anything that was written.
 func (r *rig) noSecrets(secrets ...string) {
 	r.t.Helper()
-	written := map[string]string{"log": r.log.String(), "audit": r.audit.String()}
+	written := map[string]string{"log": r.log.String(), "audit": r.audit.String(), "a page": r.pages.String()}
 	files, err := os.ReadDir(r.path("data"))
 	if err != nil {
 		r.t.Fatal(err)

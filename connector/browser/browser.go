@@ -30,10 +30,14 @@ type Options struct {
 	Connect     netip.AddrPort   // where connections go, whatever the URL's host; zero: to that host
 	From        netip.Addr       // source address of connections; zero: the system's choice
 	Timeout     time.Duration    // of one request; 0 means 30 s
+	Seen        func(*Page)      // is called with each page; nil: nobody wants to know
 }
 
 // A Browser keeps cookies and connections as one person's browser does.
-type Browser struct{ http *http.Client }
+type Browser struct {
+	http *http.Client
+	seen func(*Page)
+}
 
 // New returns a browser without cookies.
 func New(o Options) *Browser {
@@ -49,7 +53,7 @@ func New(o Options) *Browser {
 		o.Timeout = 30 * time.Second
 	}
 	jar, _ := cookiejar.New(nil) // without options there is nothing that can fail
-	return &Browser{&http.Client{
+	client := &http.Client{
 		Jar:     jar,
 		Timeout: o.Timeout,
 		Transport: &http.Transport{
@@ -61,7 +65,11 @@ func New(o Options) *Browser {
 				return dialer.DialContext(ctx, network, address)
 			},
 		},
-	}}
+	}
+	if o.Seen == nil {
+		o.Seen = func(*Page) {}
+	}
+	return &Browser{client, o.Seen}
 }
 
 // Close closes the browser's connections.
@@ -106,7 +114,9 @@ func (b *Browser) do(req *http.Request) (*Page, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Page{Status: resp.StatusCode, URL: resp.Request.URL, Body: string(body)}, nil
+	page := &Page{Status: resp.StatusCode, URL: resp.Request.URL, Body: string(body)}
+	b.seen(page)
+	return page, nil
 }
 
 // SignIn opens a relying party's request at the connector and returns the form
