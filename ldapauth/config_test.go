@@ -1,6 +1,7 @@
 package ldapauth_test
 
 import (
+	"errors"
 	"os"
 	"path/filepath"
 	"strings"
@@ -84,7 +85,7 @@ func TestValidateNamesTheKeyThatIsWrong(t *testing.T) {
 			if len(errs) != 1 {
 				t.Fatalf("%d problems, want one: %v", len(errs), errs)
 			}
-			if p, ok := errs[0].(*setting.Problem); !ok || p.Key != key || !strings.Contains(p.Text, text) {
+			if p, ok := errors.AsType[*setting.Problem](errs[0]); !ok || p.Key != key || !strings.Contains(p.Text, text) {
 				t.Errorf("problem %v, want %s", errs[0], tt.want)
 			}
 			if strings.Contains(errs[0].Error(), "canary-password") {

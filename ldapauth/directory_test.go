@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	goldap "github.com/go-ldap/ldap/v3"
+
 	"adconnector/ldapauth"
 	"adconnector/ldapauth/denial"
 	"adconnector/ldapauth/dirtest"
@@ -16,14 +18,11 @@ import (
 
 // A site is one directory that the suite runs on, and what it knows of it.
 type site struct {
-	name     string
 	config   ldapauth.Config
 	password string // of everybody
-	// people by condition, with the name of the account.
-	people []condition
-	zoe    string // the DN of somebody with an odd one, unescaped in part
-	nested []string
-	direct []string
+	people   []condition
+	nested   []string // jon's groups
+	direct   []string
 	// nobody are names that find an entry that is no person's.
 	nobody []string
 	// ambiguous is a name that two persons have, with the filter for it.
@@ -38,7 +37,7 @@ type condition struct {
 }
 
 // sites returns the directories that can be had here.
-func sites(t *testing.T) map[string]func(t *testing.T) site {
+func sites() map[string]func(t *testing.T) site {
 	memPeople := func(ad bool) []condition {
 		list := []condition{
 			{"jon", "", ""},
@@ -117,7 +116,7 @@ func sites(t *testing.T) map[string]func(t *testing.T) site {
 
 // forEachSite runs a test on every directory.
 func forEachSite(t *testing.T, test func(t *testing.T, s site)) {
-	for name, start := range sites(t) {
+	for name, start := range sites() {
 		t.Run(name, func(t *testing.T) { test(t, start(t)) })
 	}
 }
@@ -266,6 +265,35 @@ func TestC4_AnAccountNamedLikeAnotherPersonIsAmbiguousOrItself(t *testing.T) {
 	c.UserFilter = "(|(cn={0})(sAMAccountName={0}))"
 	_, err := open(t, c).FindByName(t.Context(), "Jon Smith")
 	wantReason(t, "one by cn and one by account name", err, denial.SeveralAccounts)
+}
+
+// A trust's account has the class of a user and nothing of a computer but its
+// name.
+func TestC4_AnAccountWithADollarIsNobody(t *testing.T) {
+	s, c := memory(t, memdir.ActiveDirectory)
+	if err := s.Update("CN=Amy Reed,OU=Staff,"+memBase, map[string][]string{"sAMAccountName": {"AMY$"}}); err != nil {
+		t.Fatal(err)
+	}
+	_, err := open(t, c).FindByName(t.Context(), "amy$")
+	wantReason(t, "amy$", err, denial.NoAccount)
+	c.UserFilter = "(mail={0})"
+	_, err = open(t, c).FindByName(t.Context(), "amy@fabrikam.example")
+	wantReason(t, "amy$ by mail", err, denial.NoAccount)
+}
+
+func TestALockThatIsOverEndsWithTheFirstRightPassword(t *testing.T) {
+	s := dirtest.OpenLDAP(t, dirtest.OpenLDAPOptions{})
+	dn := s.DN(t, "lck")
+	change := goldap.NewModifyRequest(dn, nil)
+	change.Replace("pwdAccountLockedTime", []string{time.Now().Add(-time.Hour).UTC().Format("20060102150405Z")})
+	if err := s.Admin(t).Modify(change); err != nil {
+		t.Fatal(err)
+	}
+	d := open(t, real(s))
+	a := find(t, d, "lck")
+	wantReason(t, "without a password, under a policy that cannot be known", a.State(time.Now()), denial.AccountLocked)
+	wantReason(t, "the password", d.Bind(t.Context(), a, secret.New(s.Password)), "")
+	wantReason(t, "after it", a.State(time.Now()), "")
 }
 
 func TestGroupsAreNestedOrDirect(t *testing.T) {
