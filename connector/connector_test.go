@@ -168,12 +168,7 @@ func TestPFXIsReplacedTogetherWithItsPassword(t *testing.T) {
 		r.write("server.pfx", data)
 	}
 	pfx("canary-first")
-	text, err := os.ReadFile(r.path("adconnector.yaml"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	r.write("adconnector.yaml", []byte(strings.Replace(string(text),
-		"tls: {cert_file: server.crt, key_file: server.key}", "tls: {pfx_file: server.pfx, pfx_password_file: pfx-password}", 1)))
+	r.configure("tls: {cert_file: server.crt, key_file: server.key}", "tls: {pfx_file: server.pfx, pfx_password_file: pfx-password}")
 	r.start()
 	r.get(r.browser(outside, nil), r.url+"/")
 	pfx("canary-second")
@@ -254,7 +249,9 @@ func TestConfiguredAndBrokenStopsTheStart(t *testing.T) {
 		{"data_dir that others can read", func(r *rig) { _ = os.Mkdir(r.path("data"), 0o755); _ = os.Chmod(r.path("data"), 0o755) }, "chmod 700"},
 		{"damaged session key", func(r *rig) { _ = os.Mkdir(r.path("data"), 0o700); r.write("data/web.key", []byte("short")) }, "web.key"},
 		{"damaged signing key", func(r *rig) { _ = os.Mkdir(r.path("data"), 0o700); r.write("data/signing-keys.pem", []byte("x")) }, "signing"},
-		{"wrong password of the service account", func(r *rig) { r.write("ldap-password", []byte("canary-wrong")) }, "ldap"},
+		{"wrong password of the service account", func(r *rig) { r.write("ldap-password", []byte("canary-wrong")) }, "ldap.bind_password_file"},
+		{"base that is not there", func(r *rig) { r.configure("DC=fabrikam,DC=example\"\nwsfed", "DC=nowhere,DC=example\"\nwsfed") }, "DC=nowhere"},
+		{"directory with a certificate of another CA", func(r *rig) { r.configure(d.caFile, r.path("ca.crt")) }, "certificate"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			r := prepareRig(t, d, "")

@@ -196,6 +196,19 @@ func (r *rig) write(name string, data []byte) {
 	}
 }
 
+// configure replaces a piece of the configuration.
+func (r *rig) configure(old, new string) {
+	r.t.Helper()
+	text, err := os.ReadFile(r.path("adconnector.yaml"))
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if strings.Count(string(text), old) != 1 {
+		r.t.Fatalf("%q is not in the configuration once", old)
+	}
+	r.write("adconnector.yaml", []byte(strings.Replace(string(text), old, new, 1)))
+}
+
 // serverCertificate puts a new server certificate into the rig's folder.
 func (r *rig) serverCertificate(names ...string) *testca.Leaf {
 	r.t.Helper()
