@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"adconnector/ldapauth/denial"
@@ -20,8 +21,8 @@ type Account struct {
 
 	entry   *ldap.Entry
 	dialect *dialect
-	policy  *policy // the password policy, if it is named and readable
-	proved  bool    // the directory has accepted the account's password
+	policy  *policy     // the password policy, if it is named and readable
+	proved  atomic.Bool // the directory has accepted the password
 }
 
 // First returns the first value of an attribute, "" if there is none. The case

@@ -50,7 +50,9 @@ func (d *Directory) Bind(ctx context.Context, a *Account, password secret.String
 		switch {
 		case result != nil:
 			err = bindError(a.DN, result, err)
-			a.proved = err == nil
+			if err == nil {
+				a.proved.Store(true)
+			}
 			return err
 		case sent:
 			return fmt.Errorf("binding as %q: %w: %w", a.DN, ErrUnanswered, err)

@@ -259,6 +259,14 @@ func (s *server) connect(ctx context.Context) (*conn, error) {
 
 // introduce binds as the service account and learns what kind of server it is.
 func (s *server) introduce(c *conn) error {
+	err := s.greet(c)
+	if cause := c.guard.cause(); err != nil && cause != nil {
+		return cause // not merely that the connection is closed
+	}
+	return err
+}
+
+func (s *server) greet(c *conn) error {
 	if s.d.config.BindDN != "" {
 		if err := c.ldap.Bind(s.d.config.BindDN, s.d.config.BindPassword.Reveal()); err != nil {
 			return serviceBindError(err)

@@ -173,7 +173,7 @@ func checkLock(a *Account, now time.Time) error {
 	switch {
 	case err != nil:
 		return err
-	case a.proved:
+	case a.proved.Load():
 		return nil
 	case a.policy != nil && a.policy.lockout > 0 && !now.Before(since.Add(a.policy.lockout)):
 		return nil

@@ -151,12 +151,12 @@ func TestC10_OpenLDAPState(t *testing.T) {
 // the entry was read before that.
 func TestALockThatAPasswordHasEndedIsNoLock(t *testing.T) {
 	a := accountWith(openLDAP, map[string]string{"pwdAccountLockedTime": "20200101000000Z"})
-	a.proved = true
+	a.proved.Store(true)
 	if err := a.State(now); err != nil {
 		t.Errorf("a timed lock: %v", err)
 	}
 	a = accountWith(openLDAP, map[string]string{"pwdAccountLockedTime": permanentLock})
-	a.proved = true
+	a.proved.Store(true)
 	if got := reasonFor(a.State(now)); got != denial.AccountLocked {
 		t.Errorf("a lock by the administrator: %q", got)
 	}
