@@ -104,7 +104,7 @@ func TestCheckLooksAtEveryServer(t *testing.T) {
 }
 
 func TestCheckWarnsOfPasswordsInClear(t *testing.T) {
-	_, c := plain(t, nil)
+	_, c := plain(t)
 	if level, text := worst(open(t, c).Check(t.Context())); level != ldapauth.Warning || !strings.Contains(text, "not encrypted") {
 		t.Errorf("findings:\n%s", text)
 	}

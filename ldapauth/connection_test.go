@@ -167,6 +167,29 @@ func TestConnectionsThatTheServerClosedAreReplaced(t *testing.T) {
 	}
 }
 
+// After a restart behind a balancer all connections are dead and none of them
+// looks so. The second try must not be wasted on another of them.
+func TestTheSecondTryOfASearchIsOnAFreshConnection(t *testing.T) {
+	s, c := plain(t)
+	w := tap(t, strings.TrimPrefix(c.URLs[0], "ldap://"), "")
+	c.URLs = []string{"ldap://" + w.address}
+	c.Pool.Search = 3
+	d := open(t, c)
+	find(t, d, "jon")
+	s.SetDelay(20 * time.Millisecond)
+	var wg sync.WaitGroup
+	for range 100 {
+		wg.Go(func() { _, _ = d.FindByName(t.Context(), "jon") })
+	}
+	wg.Wait()
+	s.SetDelay(0)
+	if n := w.came.Load(); n < 2 {
+		t.Fatalf("%d connections, want several", n)
+	}
+	w.doomed.Store(w.came.Load())
+	find(t, d, "jon")
+}
+
 func TestAFrozenServerIsNoticedAndRecovers(t *testing.T) {
 	s := dirtest.OpenLDAP(t, dirtest.OpenLDAPOptions{})
 	d := open(t, short(real(s)))
@@ -196,6 +219,8 @@ type wire struct {
 	binds   atomic.Int64 // user binds: those that name dn
 	dn      string
 	fate    atomic.Int64
+	doomed  atomic.Int64 // connections that came before this many end with their next request
+	came    atomic.Int64
 }
 
 const (
@@ -232,10 +257,11 @@ func (w *wire) relay(c net.Conn) {
 		return
 	}
 	defer s.Close()
+	number := w.came.Add(1)
 	go func() { _, _ = io.Copy(c, s); _ = c.Close() }()
 	for {
 		p, err := ber.ReadPacket(c)
-		if err != nil {
+		if err != nil || number <= w.doomed.Load() {
 			return
 		}
 		if op := p.Children[1]; op.Tag == ldap.ApplicationBindRequest && op.Children[1].Value == w.dn {
@@ -254,7 +280,7 @@ func (w *wire) relay(c net.Conn) {
 }
 
 func TestE4_APasswordWithoutAnAnswerIsNotSentAgain(t *testing.T) {
-	_, c := plain(t, nil)
+	_, c := plain(t)
 	target := strings.TrimPrefix(c.URLs[0], "ldap://")
 	dn := find(t, open(t, c), "jon").DN
 	first, second := tap(t, target, dn), tap(t, target, dn)
@@ -416,9 +442,9 @@ func TestE7_TheServersNameIsChecked(t *testing.T) {
 }
 
 // plain starts a server without TLS on its port.
-func plain(t testing.TB, conf *tls.Config) (*memdir.Server, ldapauth.Config) {
+func plain(t testing.TB) (*memdir.Server, ldapauth.Config) {
 	t.Helper()
-	s, c := memory(t, memdir.ActiveDirectory, func(o *memdir.Options) { o.TLS = conf })
+	s, c := memory(t, memdir.ActiveDirectory)
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -429,7 +455,7 @@ func plain(t testing.TB, conf *tls.Config) (*memdir.Server, ldapauth.Config) {
 }
 
 func TestE7_StartTLSRequiredMeansRequired(t *testing.T) {
-	s, c := plain(t, nil) // a server, or somebody before it, that says there is no StartTLS
+	s, c := plain(t) // a server, or somebody before it, that says there is no StartTLS
 	c.StartTLS = true
 	d := open(t, c)
 	if _, err := d.FindByName(t.Context(), "jon"); err == nil || denial.ReasonOf(err) != "" {

@@ -255,8 +255,8 @@ func (d *Directory) walkGroups(ctx context.Context, a *Account) ([]string, error
 	}
 	var n names
 	met := map[string]bool{}
-	for len(level) > 0 {
-		if len(met)+len(level) > maxGroups {
+	for level = unmet(level, met); len(level) > 0; level = unmet(level, met) {
+		if len(met) > maxGroups {
 			return nil, errTooManyGroups
 		}
 		groups, err := d.expandAll(ctx, level, expand)
@@ -265,28 +265,23 @@ func (d *Directory) walkGroups(ctx context.Context, a *Account) ([]string, error
 		}
 		level = nil
 		for _, g := range groups {
-			if g.dn == "" || met[g.dn] {
-				continue
-			}
-			met[g.dn] = true
 			n.add(g.name)
 			if d.config.Groups.Nested {
 				level = append(level, g.parents...)
 			}
 		}
-		level = unmet(level, met)
 	}
 	return n.list, nil
 }
 
-// unmet returns the groups of level that were not met, each once.
+// unmet returns the groups of level that are met for the first time, and notes
+// them as met. What is no DN is left for others to complain of.
 func unmet(level []groupRef, met map[string]bool) []groupRef {
-	here := map[string]bool{}
 	return slices.DeleteFunc(level, func(r groupRef) bool {
 		dn, err := normalDN(r.dn)
-		skip := err == nil && (met[dn] || here[dn])
-		here[dn] = true
-		return skip
+		again := err == nil && met[dn]
+		met[dn] = true
+		return again
 	})
 }
 

@@ -159,19 +159,18 @@ func TestGroupsThatCannotBeReadAreAFailure(t *testing.T) {
 	}
 }
 
-// crowd adds n groups with jon in them, each in the one before it.
-func crowd(n int, flavor memdir.Flavor) func(*memdir.Options) {
-	jon := "uid=jon,ou=people," + memBase
+// crowd adds n groups with one member.
+func crowd(n int, flavor memdir.Flavor, member string) func(*memdir.Options) {
 	class := "groupOfNames"
 	if flavor == memdir.ActiveDirectory {
-		jon, class = "CN=Jon Smith,OU=Staff,"+memBase, "group"
+		class = "group"
 	}
 	return func(o *memdir.Options) {
 		for i := range n {
 			o.Entries = append(o.Entries, memdir.Entry{
 				DN: fmt.Sprintf("CN=g%05d,OU=Groups,%s", i, memBase),
 				Attributes: map[string][]string{
-					"objectClass": {"top", class}, "sAMAccountName": {fmt.Sprintf("g%05d", i)}, "groupType": {"-2147483646"}, "member": {jon},
+					"objectClass": {"top", class}, "sAMAccountName": {fmt.Sprintf("g%05d", i)}, "groupType": {"-2147483646"}, "member": {member},
 				},
 			})
 		}
@@ -179,21 +178,30 @@ func crowd(n int, flavor memdir.Flavor) func(*memdir.Options) {
 }
 
 func TestE9_TooManyGroupsAreAnError(t *testing.T) {
-	for _, flavor := range []memdir.Flavor{memdir.ActiveDirectory, memdir.OpenLDAP} {
-		_, c := memory(t, flavor, crowd(10_001, flavor))
-		if flavor == memdir.OpenLDAP {
+	const group = "CN=Process Engineers,OU=Groups," + memBase
+	for _, tt := range []struct {
+		flavor memdir.Flavor
+		member string
+	}{
+		{memdir.ActiveDirectory, "CN=Jon Smith,OU=Staff," + memBase},
+		{memdir.ActiveDirectory, group},
+		{memdir.OpenLDAP, "uid=jon,ou=people," + memBase},
+		{memdir.OpenLDAP, group},
+	} {
+		_, c := memory(t, tt.flavor, crowd(10_001, tt.flavor, tt.member))
+		if tt.flavor == memdir.OpenLDAP {
 			c.BindDN = "cn=svc-adconnector,ou=services," + memBase
 		}
 		d := open(t, c)
 		_, err := d.Groups(t.Context(), find(t, d, "jon"))
 		if !errors.Is(err, ldapauth.ErrGroups) || !strings.Contains(err.Error(), "more than 10000") {
-			t.Errorf("%v: %v", flavor, err)
+			t.Errorf("%v, groups of %s: %v", tt.flavor, tt.member, err)
 		}
 	}
 }
 
 func TestManyGroupsAreNoError(t *testing.T) {
-	_, c := memory(t, memdir.ActiveDirectory, crowd(1500, memdir.ActiveDirectory))
+	_, c := memory(t, memdir.ActiveDirectory, crowd(1500, memdir.ActiveDirectory, "CN=Jon Smith,OU=Staff,"+memBase))
 	if got := groupsOf(t, open(t, c), "jon"); len(got) != 1507 {
 		t.Errorf("%d groups, want 1507", len(got))
 	}

@@ -41,13 +41,12 @@ func checkName(name string) error {
 func isControl(r rune) bool { return unicode.IsControl(r) || unicode.Is(unicode.Cf, r) }
 
 // sameName compares two names as people do: letter case does not matter, all
-// else does. Letters outside ASCII never equal one inside it: Unicode folds the
-// Kelvin sign to k, and a name so written is somebody else's.
+// else does.
 func sameName(a, b string) bool {
 	for a != "" && b != "" {
 		x, n := utf8.DecodeRuneInString(a)
 		y, m := utf8.DecodeRuneInString(b)
-		if (x < utf8.RuneSelf) != (y < utf8.RuneSelf) || fold(x) != fold(y) {
+		if fold(x) != fold(y) {
 			return false
 		}
 		a, b = a[n:], b[m:]
@@ -56,6 +55,8 @@ func sameName(a, b string) bool {
 }
 
 // fold returns the same rune for all runes that differ in letter case only.
+// Letters outside ASCII never equal one inside it: Unicode folds the Kelvin sign
+// to k, and a name so written is somebody else's.
 func fold(r rune) rune {
 	if r < utf8.RuneSelf {
 		if 'A' <= r && r <= 'Z' {
