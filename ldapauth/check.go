@@ -135,6 +135,20 @@ func (s *server) checkUsers(c *conn, r *report) {
 		return
 	}
 	r.add(OK, "people are found (%s, in %v)", a.DN, took)
+	s.checkUserSearch(c, r)
+}
+
+// checkUserSearch tries the filter of ldap.user_search, if there is one.
+func (s *server) checkUserSearch(c *conn, r *report) {
+	if s.d.config.UserSearch == "" {
+		return
+	}
+	filter := strings.ReplaceAll(s.d.config.UserSearch, placeholder, "a")
+	if _, err := c.ldap.Search(subtree(s.d.config.BaseDN, 1, s.d.timeout, filter, []string{"1.1"})); err != nil && !sizeLimit(err) {
+		r.add(Failure, "searching for people by a part of their name with %s: %v; check ldap.user_search", filter, unwrapped(err))
+		return
+	}
+	r.add(OK, "ldap.user_search is understood (tried as %s)", filter)
 }
 
 // checkGroups looks for any group.

@@ -63,6 +63,7 @@ func TestCheckSaysWhatToDo(t *testing.T) {
 		{"nobody there", func(c *ldapauth.Config) { c.UserFilter = "(&(objectClass=person)(sAMAccountName={0})(sn=Nobody))" }, ldapauth.Failure, "no person found"},
 		{"no group there", func(c *ldapauth.Config) { c.Groups.BaseDN = "OU=Staff," + memBase }, ldapauth.Warning, "no group found"},
 		{"groups without a name", func(c *ldapauth.Config) { c.Groups.Attribute = "mail" }, ldapauth.Warning, "ldap.groups.attribute"},
+		{"search for people", func(c *ldapauth.Config) { c.UserSearch = "(&(objectCategory=person)(displayName=*{0}*))" }, ldapauth.OK, "ldap.user_search is understood"},
 		{"another schema", func(c *ldapauth.Config) { c.Schema, c.UserFilter = "openldap", "(sAMAccountName={0})" }, ldapauth.Failure, "entryUUID"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

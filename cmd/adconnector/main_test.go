@@ -34,13 +34,6 @@ type testMain struct{ m *testing.M }
 
 func (t testMain) Run() int { return dirtest.Main(t.m) }
 
-// process returns the program as a process that has not been started.
-func process(ctx context.Context, args ...string) *exec.Cmd {
-	cmd := exec.CommandContext(ctx, os.Args[0], args...)
-	cmd.Env = append(os.Environ(), asProgram+"=1")
-	return cmd
-}
-
 // TestScripts runs the program as the scripts in testdata/script say. A script
 // has these commands besides the usual ones:
 //

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"crypto/tls"
 	"net"
 	"os"
@@ -8,6 +9,13 @@ import (
 	"testing"
 	"time"
 )
+
+// process returns the program as a process that has not been started.
+func process(ctx context.Context, args ...string) *exec.Cmd {
+	cmd := exec.CommandContext(ctx, os.Args[0], args...)
+	cmd.Env = append(os.Environ(), asProgram+"=1")
+	return cmd
+}
 
 // listenAnywhere listens on a port of every address.
 func listenAnywhere(port string) (net.Listener, error) { return net.Listen("tcp", ":"+port) }
