@@ -17,6 +17,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -221,11 +222,29 @@ func TestKeys_AcrossRestarts(t *testing.T) {
 	}
 }
 
+// output can be read while it is written.
+type output struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
+}
+
+func (o *output) Write(p []byte) (int, error) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.Write(p)
+}
+
+func (o *output) String() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	return o.buf.String()
+}
+
 func TestKeys_AFailingDiskChangesNothing(t *testing.T) {
 	dir := newDir(t)
 	synctest.Test(t, func(t *testing.T) {
-		var logged bytes.Buffer
-		keys, err := token.OpenKeys(t.Context(), dir, token.DefaultConfig(), token.KeysOptions{Log: slog.New(slog.NewTextHandler(&logged, nil))})
+		logged := &output{}
+		keys, err := token.OpenKeys(t.Context(), dir, token.DefaultConfig(), token.KeysOptions{Log: slog.New(slog.NewTextHandler(logged, nil))})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -247,7 +266,7 @@ func TestKeys_AFailingDiskChangesNothing(t *testing.T) {
 			t.Errorf("%d certificates are published, want 1: the next one could not be kept", n)
 		}
 		if !strings.Contains(logged.String(), "could not be renewed") {
-			t.Errorf("nothing about it in the log:\n%s", &logged)
+			t.Errorf("nothing about it in the log:\n%s", logged)
 		}
 
 		if _, err := private.Open(dir.Path("")); err != nil {
