@@ -94,8 +94,8 @@ func (s *SAML11) check() (method string, err error) {
 		return "", fmt.Errorf("%q cannot be the issuer of a token", s.Issuer)
 	case !isName(s.Audience):
 		return "", fmt.Errorf("%q cannot be the audience of a token", s.Audience)
-	case !isName(s.name()):
-		return "", fmt.Errorf("%q cannot be the name of a token's subject", s.name())
+	case !isName(id.ID):
+		return "", fmt.Errorf("%q cannot be the name of a token's subject", id.ID)
 	case !IsText(s.Context) || !IsText(s.ID):
 		return "", errors.New("the context or the ID of a token holds characters that XML cannot carry")
 	}
@@ -110,14 +110,6 @@ func (s *SAML11) check() (method string, err error) {
 // isName reports whether s can name somebody: it must not be changed on the
 // way, lest it name somebody else.
 func isName(s string) bool { return s != "" && IsText(s) && !strings.Contains(s, "\r") }
-
-// name returns what identifies the user to relying parties.
-func (s *SAML11) name() string {
-	if s.Identity.ID != "" {
-		return s.Identity.ID
-	}
-	return s.Identity.DisplayName
-}
 
 // newID returns a fresh AssertionID of 160 random bits: an xs:ID must not begin
 // with a digit.
@@ -142,7 +134,7 @@ func (s *SAML11) appendAssertion(b []byte, id, method string) []byte {
 	b = append(b, `</saml:Audience></saml:AudienceRestrictionCondition></saml:Conditions><saml:AttributeStatement>`...)
 	from := len(b)
 	b = append(b, `<saml:Subject><saml:NameIdentifier Format="urn:oasis:names:tc:SAML:1.1:nameid-format:unspecified">`...)
-	b = appendText(b, s.name())
+	b = appendText(b, s.Identity.ID)
 	b = append(b, `</saml:NameIdentifier><saml:SubjectConfirmation><saml:ConfirmationMethod>urn:oasis:names:tc:SAML:1.0:cm:bearer</saml:ConfirmationMethod></saml:SubjectConfirmation></saml:Subject>`...)
 	to := len(b)
 	b = s.appendAttributes(b)
@@ -159,7 +151,7 @@ func (s *SAML11) appendAssertion(b []byte, id, method string) []byte {
 // parties have always got it in, and how the user was proved.
 func (s *SAML11) appendAttributes(b []byte) []byte {
 	id := s.Identity
-	b = appendAttribute(b, claimsNS, "nameidentifier", s.name())
+	b = appendAttribute(b, claimsNS, "nameidentifier", id.ID)
 	b = appendAttribute(b, claimsNS, "emailaddress", id.Email)
 	b = appendAttribute(b, claimsNS, "name", id.DisplayName)
 	b = appendAttribute(b, claimsNS, "givenname", id.GivenName)

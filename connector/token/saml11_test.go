@@ -155,7 +155,7 @@ func TestSAML11_Golden(t *testing.T) {
 	byPassword.GroupsIncomplete = true
 
 	little := &signin.Identity{
-		DisplayName:     "Nobody's cat",
+		ID:              "Nobody's cat",
 		AuthenticatedBy: signin.ByPassword,
 		AuthenticatedAt: noon.In(time.FixedZone("", 3600)),
 	}
@@ -247,7 +247,7 @@ func TestSAML11_RefusesWhatWouldNotBeTrue(t *testing.T) {
 		{"no audience", func(s *token.SAML11) { s.Audience = "" }},
 		{"audience that XML cannot carry", func(s *token.SAML11) { s.Audience = "urn:a\uFFFEb" }},
 		{"audience that would be changed", func(s *token.SAML11) { s.Audience = "urn:a\rb" }},
-		{"subject without a name", func(s *token.SAML11) { s.Identity.ID, s.Identity.DisplayName = "", "" }},
+		{"subject without an ID, for a display name can be changed", func(s *token.SAML11) { s.Identity.ID = "" }},
 		{"subject whose name would be another's", func(s *token.SAML11) { s.Identity.ID = "admin\x01" }},
 		{"context that XML cannot carry", func(s *token.SAML11) { s.Context = "\xff" }},
 		{"attribute whose name XML cannot carry", func(s *token.SAML11) {
@@ -375,7 +375,7 @@ func FuzzSAML11(f *testing.F) {
 	f.Add("jon", "department", "a\r\x00\nb")
 	f.Fuzz(func(t *testing.T, name, attr, value string) {
 		s := statement(jon())
-		s.Identity.ID, s.Identity.DisplayName = "", name
+		s.Identity.ID, s.Identity.DisplayName = name, name
 		s.Identity.Groups = []string{value, "x" + value}
 		s.Identity.Attributes = []signin.Attribute{{Name: "x", Values: []string{attr + value + attr}}}
 		s.Context, s.Audience = attr, "urn:"+name

@@ -504,7 +504,7 @@ func TestReply_WritesNothingWhenItFails(t *testing.T) {
 		t.Fatal(err)
 	}
 	nobody := jon()
-	nobody.ID, nobody.DisplayName = "", ""
+	nobody.ID = ""
 	damaged := pending
 	damaged.State = []byte("grafana\x00" + grafana)
 	for name, try := range map[string]func(w http.ResponseWriter) error{
