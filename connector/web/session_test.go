@@ -1,6 +1,7 @@
 package web_test
 
 import (
+	"crypto/x509"
 	"fmt"
 	"net/http"
 	"net/url"
@@ -435,6 +436,77 @@ func TestSignedOutPeopleAreAskedBeforeTheirCertificateIsUsed(t *testing.T) {
 	s.attempts = nil
 	if v.get("/echo"); s.methods() != "certificate" {
 		t.Errorf("after the button: attempts %q", s.methods())
+	}
+}
+
+// A browser keeps its cookies when the next person puts a card into the reader.
+func TestAnotherCardEndsTheSession(t *testing.T) {
+	jon, amy := card(), newCard("amy")
+	for _, tt := range []struct {
+		name   string
+		remote string
+		chain  []*x509.Certificate
+		cookie string // added to the request
+		refuse bool   // amy's certificate
+		want   string // attempts, and who is signed in then
+		after  string // the same, with no card in the reader
+	}{
+		{"the same card", inside, []*x509.Certificate{jon}, "", false, "session: jon by certificate", "session: jon by certificate"},
+		{"no card", inside, nil, "", false, "session: jon by certificate", "session: jon by certificate"},
+		{"not asked for a card", outside, []*x509.Certificate{amy}, "", false, "session: jon by certificate", "session: jon by certificate"},
+		{"another card", inside, []*x509.Certificate{amy}, "", false, "certificate: amy by certificate", "session: amy by certificate"},
+		{"another card, which is refused", inside, []*x509.Certificate{amy}, "", true, "certificate: ", ": "},
+		{"another card, after signing out", inside, []*x509.Certificate{amy}, "__Host-adconnector-signed-out=1", false, ": ", ": "},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newSite(t, nil)
+			s.answer = func(a signin.Attempt) (*signin.Identity, error) {
+				switch c := a.Credential.(type) {
+				case signin.Session:
+					return c.Identity, nil
+				case signin.Certificate:
+					id := s.jon(signin.ByCertificate)
+					id.Certificate = certauth.Describe(c.Chain[0])
+					id.Certificate.NotAfter = s.clock.Add(time.Hour)
+					if c.Chain[0] == amy {
+						id.ID, id.Username = "another", "amy"
+						if tt.refuse {
+							return nil, denied(denial.Untrusted)
+						}
+					}
+					return id, nil
+				}
+				return nil, errDown
+			}
+			v := s.visitor(inside).with(jon)
+			v.get("/echo")
+			use := func() string {
+				s.attempts = nil
+				p := v.get("/echo")
+				return s.methods() + ": " + p.signedIn()
+			}
+			v.remote, v.chain = tt.remote, tt.chain
+			if tt.cookie != "" {
+				v.header.Set("Cookie", tt.cookie)
+			}
+			if got := use(); got != tt.want {
+				t.Errorf("got %q, want %q", got, tt.want)
+			}
+			v.chain = nil
+			if got := use(); got != tt.after {
+				t.Errorf("with no card after that %q, want %q", got, tt.after)
+			}
+		})
+	}
+}
+
+// Whoever typed a password did not ask to be the person on the card.
+func TestSessionOfAPasswordStaysWhateverTheCard(t *testing.T) {
+	s := newSite(t, nil)
+	v := s.visitor(inside)
+	v.signIn()
+	if p := v.with(newCard("amy")).get("/echo"); s.methods() != "session" || p.signedIn() != "jon by password" {
+		t.Errorf("attempts %q, signed in %q", s.methods(), p.signedIn())
 	}
 }
 

@@ -2,7 +2,9 @@ package web
 
 import (
 	"crypto/rand"
+	"crypto/sha256"
 	"crypto/x509"
+	"encoding/hex"
 	"errors"
 	"fmt"
 	"mime"
@@ -64,7 +66,14 @@ func (s *Server) walk(w http.ResponseWriter, r *http.Request, p Pending) error {
 		return s.signOutFor(w, r, p)
 	}
 	note := ""
-	if current, ok := s.sessions.current(r); ok && s.freshEnough(p, current.identity) {
+	current, ok := s.sessions.current(r)
+	if ok && s.showsAnother(r, current.identity) {
+		if err := s.sessions.end(w, r); err != nil {
+			return err
+		}
+		ok, note = false, sentence(signin.BySession, denial.SessionEnded)
+	}
+	if ok && s.freshEnough(p, current.identity) {
 		id, err := s.signIn(r, p, signin.Session{Identity: current.identity})
 		if err == nil {
 			s.sessions.renew(r, id)
@@ -82,6 +91,19 @@ func (s *Server) walk(w http.ResponseWriter, r *http.Request, p Pending) error {
 		return s.tryCertificate(w, r, p, chain)
 	}
 	return s.ask(w, r, p, http.StatusOK, formPage{Note: note})
+}
+
+// showsAnother reports whether the connection carries another certificate than
+// the one that proved id: somebody else put a card into the reader, and must not
+// be taken for the person before. No card at all says nothing; browsers do not
+// send one on every connection.
+func (s *Server) showsAnother(r *http.Request, id *signin.Identity) bool {
+	chain := s.chain(r)
+	if chain == nil || id.Certificate == nil {
+		return false
+	}
+	sum := sha256.Sum256(chain[0].Raw)
+	return hex.EncodeToString(sum[:]) != id.Certificate.Thumbprint
 }
 
 // freshEnough reports whether p is content with a proof as old as id's.
