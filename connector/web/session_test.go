@@ -63,6 +63,7 @@ func TestSessionIsUsedAsOftenAsTheRequestAllows(t *testing.T) {
 		{"young enough", "600", 10 * time.Minute, "session"},
 		{"too old", "600", 10*time.Minute + time.Second, ""},
 		{"fresh proof", "0", 0, ""},
+		{"proof by a clock that was put back", "600", -time.Second, ""},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			s := newSite(t, nil)

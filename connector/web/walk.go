@@ -106,9 +106,11 @@ func (s *Server) showsAnother(r *http.Request, id *signin.Identity) bool {
 	return hex.EncodeToString(sum[:]) != id.Certificate.Thumbprint
 }
 
-// freshEnough reports whether p is content with a proof as old as id's.
+// freshEnough reports whether p is content with a proof as old as id's. Of one
+// that lies ahead nobody knows how old it is: the clock has been put back since.
 func (s *Server) freshEnough(p Pending, id *signin.Identity) bool {
-	return p.MaxAge < 0 || p.MaxAge > 0 && s.now().Sub(id.AuthenticatedAt) <= p.MaxAge
+	age := s.now().Sub(id.AuthenticatedAt)
+	return p.MaxAge < 0 || age >= 0 && age <= p.MaxAge && p.MaxAge > 0
 }
 
 // signIn asks the one door. The error is a denial or a fault with a page.
