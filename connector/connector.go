@@ -92,8 +92,11 @@ func New(ctx context.Context, c *Config, o Options) (_ *Connector, err error) {
 	}
 	conn.watchFiles(o.WatchEvery) // before they are loaded: no change goes unseen
 	dir, dirErr := private.Open(string(c.DataDir))
-	if dirErr != nil {
+	switch {
+	case dirErr != nil:
 		dirErr = fmt.Errorf("data_dir: %w", dirErr)
+	case dir.Warning() != "":
+		conn.log.Warn("data_dir: " + dir.Warning())
 	}
 	certificate, certErr := conn.loadServerCertificate(base)
 	anchors, anchorErr := conn.loadAnchors()

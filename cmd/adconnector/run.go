@@ -29,16 +29,20 @@ stops the start with exit code 2 and a message that says what to change.`,
 			if name := cmd.String(serviceFlag); name != "" {
 				return runService(ctx, name, cmd.String("config"))
 			}
-			ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
-			defer stop()
-			c, err := loadConfig(cmd.String("config"))
-			if err != nil {
-				return err
-			}
-			log := connector.NewLog(c.Log, os.Stderr)
-			return serve(ctx, c, log, func() { notify("READY=1") })
+			return runForeground(ctx, cmd.String("config"))
 		}),
 	}
+}
+
+// runForeground runs the connector until it is interrupted or terminated.
+func runForeground(ctx context.Context, config string) error {
+	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	c, err := loadConfig(config)
+	if err != nil {
+		return err
+	}
+	return serve(ctx, c, connector.NewLog(c.Log, os.Stderr), func() { notify("READY=1") })
 }
 
 // gcPercent lets the heap grow to five times what is in use before it is

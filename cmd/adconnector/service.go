@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"time"
 
@@ -21,6 +22,9 @@ import (
 const serviceFlag = "as-service"
 
 const defaultServiceName = "adconnector"
+
+// serviceName is what systemd and Windows both take for the name of a service.
+var serviceName = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9_-]{0,62}$`)
 
 // stopWait bounds how long a stop may take before the program is left to the
 // service manager. It is below the 20 s after which Windows complains.
@@ -153,15 +157,18 @@ func install(_ context.Context, cmd *cli.Command) error {
 		return err
 	}
 	name := cmd.String("name")
+	if !serviceName.MatchString(name) {
+		return &exitError{exitUsage, fmt.Errorf("--name: %q cannot be the name of a service: use letters, digits, - and _", name)}
+	}
 	s, err := newService(name, path, cmd.String("user"))
 	if err != nil {
 		return err
 	}
-	if err := handOver(path, cmd.String("user")); err != nil {
-		return err
-	}
 	if err := s.Install(); err != nil {
 		return explainService(err, name)
+	}
+	if err := handOver(path, cmd.String("user")); err != nil {
+		return errors.Join(err, s.Uninstall())
 	}
 	_, err = fmt.Fprintf(cmd.Root().Writer, "Service %s is installed; it runs\n  adconnector %s\nStart it with 'adconnector start%s'.\n",
 		name, strings.Join(serviceArguments(name, path), " "), nameArgument(name))

@@ -12,13 +12,13 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"os/signal"
 	"os/user"
 	"path/filepath"
 	"runtime"
 	"strconv"
 	"strings"
 	"syscall"
+	"unicode"
 
 	"adconnector/connector"
 
@@ -36,15 +36,7 @@ func serviceArguments(_, config string) []string { return []string{"run", "--con
 
 // runService is what the hidden option does outside Windows: the same as
 // without it, so that a definition written by hand cannot go wrong.
-func runService(ctx context.Context, _, config string) error {
-	ctx, stop := signal.NotifyContext(ctx, os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	c, err := loadConfig(config)
-	if err != nil {
-		return err
-	}
-	return serve(ctx, c, connector.NewLog(c.Log, os.Stderr), func() { notify("READY=1") })
-}
+func runService(ctx context.Context, _, config string) error { return runForeground(ctx, config) }
 
 func serviceLog(*connector.Config) (io.Writer, error) { return os.Stderr, nil }
 
@@ -57,44 +49,111 @@ func systemdUnit(config string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	writable := quoteUnit(string(c.DataDir))
+	paths := []string{config, string(c.DataDir)}
 	if c.AuditFile != "" {
-		writable += " " + quoteUnit(filepath.Dir(string(c.AuditFile)))
+		paths = append(paths, filepath.Dir(string(c.AuditFile)))
 	}
-	return strings.ReplaceAll(unit, "@WRITABLE@", writable), nil
+	for _, path := range paths {
+		// A line break would begin a setting of its own, and braces a command of
+		// the template language that the library reads the unit with.
+		if strings.ContainsFunc(path, unicode.IsControl) || strings.Contains(path, "{{") {
+			return "", fmt.Errorf("the path %q cannot stand in a systemd unit: rename the folder", path)
+		}
+	}
+	var writable []string
+	for _, path := range paths[1:] {
+		writable = append(writable, quoteUnit(path))
+	}
+	return strings.ReplaceAll(unit, "@WRITABLE@", strings.Join(writable, " ")), nil
 }
 
-// handOver makes data_dir, because systemd refuses to start a unit whose
-// writable folder is not there, and gives it to the account that the service
-// will run as.
+// handOver makes the folders that the service writes to, because systemd refuses
+// to start a unit whose writable folder is not there, and gives data_dir to the
+// account that the service will run as.
 func handOver(config, account string) error {
 	c, err := loadConfig(config)
 	if err != nil {
 		return err
 	}
-	dir := string(c.DataDir)
-	if err := os.MkdirAll(dir, 0o700); err != nil {
+	uid, gid := -1, -1 // nobody to give it to
+	if account != "" {
+		if uid, gid, err = lookUp(account); err != nil {
+			return fmt.Errorf("--user: %w", err)
+		}
+	}
+	if c.AuditFile != "" {
+		folder := filepath.Dir(string(c.AuditFile))
+		if _, err := os.Stat(folder); errors.Is(err, fs.ErrNotExist) {
+			if err := os.MkdirAll(folder, 0o700); err != nil {
+				return err
+			}
+			if err := os.Lchown(folder, uid, gid); err != nil {
+				return err
+			}
+		}
+	}
+	if err := os.MkdirAll(string(c.DataDir), 0o700); err != nil {
 		return err
 	}
 	if account == "" {
 		return nil
 	}
+	return giveAway(string(c.DataDir), uid, gid)
+}
+
+func lookUp(account string) (uid, gid int, err error) {
 	u, err := user.Lookup(account)
 	if err != nil {
-		return fmt.Errorf("--user: %w", err)
+		return 0, 0, err
 	}
 	uid, err1 := strconv.Atoi(u.Uid)
 	gid, err2 := strconv.Atoi(u.Gid)
-	if err := errors.Join(err1, err2); err != nil {
+	return uid, gid, errors.Join(err1, err2)
+}
+
+// giveAway makes a folder and the files in it somebody's. The folder may be that
+// account's already, which would then like nothing better than to have root give
+// it a file of others: so files are opened without following links and given
+// away by the open file, never by a name that can come to mean another; and what
+// the connector does not make (folders, links, files that have a second name)
+// ends it.
+func giveAway(dir string, uid, gid int) error {
+	root, err := os.OpenRoot(dir)
+	if err != nil {
 		return err
 	}
-	// What is in it already was made by an earlier run as somebody else.
-	return filepath.WalkDir(dir, func(path string, _ fs.DirEntry, err error) error {
-		if err != nil {
-			return err
+	defer root.Close()
+	entries, err := fs.ReadDir(root.FS(), ".")
+	if err != nil {
+		return err
+	}
+	for _, e := range entries {
+		if err := giveFile(root, e.Name(), uid, gid); err != nil {
+			return fmt.Errorf("%s: %w", filepath.Join(dir, e.Name()), err)
 		}
-		return os.Lchown(path, uid, gid)
-	})
+	}
+	f, err := root.Open(".")
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	return f.Chown(uid, gid)
+}
+
+func giveFile(root *os.Root, name string, uid, gid int) error {
+	f, err := root.OpenFile(name, os.O_RDONLY|syscall.O_NOFOLLOW|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return err
+	}
+	if s, ok := info.Sys().(*syscall.Stat_t); !info.Mode().IsRegular() || !ok || s.Nlink != 1 {
+		return errors.New("the connector has not made this; look at data_dir: it must be a folder of the connector's own")
+	}
+	return f.Chown(uid, gid)
 }
 
 // whereToLook says where the reason for a failed start stands.

@@ -5,9 +5,9 @@ import (
 	"errors"
 	"io"
 	"os"
-	"path/filepath"
 
 	"adconnector/connector"
+	"adconnector/connector/private"
 
 	"github.com/kardianos/service"
 	"golang.org/x/sys/windows/svc"
@@ -35,18 +35,27 @@ func runService(_ context.Context, name, config string) error {
 
 // serviceLog is where a service without a console writes: a file in data_dir.
 func serviceLog(c *connector.Config) (io.Writer, error) {
-	if err := os.MkdirAll(string(c.DataDir), 0o700); err != nil {
+	dir, err := private.Open(string(c.DataDir)) // the first to make it decides who may read it
+	if err != nil {
 		return nil, err
 	}
-	return os.OpenFile(filepath.Join(string(c.DataDir), "adconnector.log"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
+	return os.OpenFile(dir.Path("adconnector.log"), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 }
 
 func systemdUnit(string) (string, error) { return "", nil }
 
 func needServiceManager() error { return nil }
 
-// handOver does nothing: the service runs as the system.
-func handOver(string, string) error { return nil }
+// handOver makes data_dir; the service runs as the system, so there is nobody to
+// give it to.
+func handOver(config, _ string) error {
+	c, err := loadConfig(config)
+	if err != nil {
+		return err
+	}
+	_, err = private.Open(string(c.DataDir))
+	return err
+}
 
 // whereToLook says where the reason for a failed start stands.
 func whereToLook(string) string {

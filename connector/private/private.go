@@ -29,7 +29,10 @@ func Check(path string) (warning string, err error) {
 }
 
 // A Dir is a folder that belongs to the service alone.
-type Dir struct{ path string }
+type Dir struct{ path, warning string }
+
+// Warning returns what [Check] warns of, "" if there is nothing to say.
+func (d *Dir) Warning() string { return d.warning }
 
 // Open returns the folder at path and makes it if it is not there. A folder that
 // others can read, or that is none, is refused.
@@ -47,10 +50,11 @@ func Open(path string) (*Dir, error) {
 	if !info.IsDir() {
 		return nil, fmt.Errorf("%s is a file, not a folder: name another place or move the file away", path)
 	}
-	if _, err := check(path, info); err != nil {
+	warning, err := check(path, info)
+	if err != nil {
 		return nil, err
 	}
-	return &Dir{path}, nil
+	return &Dir{path, warning}, nil
 }
 
 // Path returns the path of the file of that name in the folder. Names are the

@@ -21,10 +21,28 @@ func check(path string, info fs.FileInfo) (warning string, err error) {
 		return "", fmt.Errorf("others than its owner may change the %s %s (mode %04o): run %s", kind, path, mode, fix)
 	case mode&0o005 != 0:
 		return "", fmt.Errorf("every user of this computer may %s the %s %s (mode %04o): run %s", right, kind, path, mode, fix)
-	case mode&0o050 != 0:
+	}
+	if warning, err := checkOwner(kind, path, info); warning != "" || err != nil {
+		return warning, err
+	}
+	if mode&0o050 != 0 {
 		return fmt.Sprintf("its group may %s the %s %s (mode %04o): if that is not meant, run %s", right, kind, path, mode, fix), nil
 	}
 	return "", nil
+}
+
+// checkOwner looks at whose the file is: its owner may change it whatever the
+// mode says. Root may look at what belongs to the account of the service.
+func checkOwner(kind, path string, info fs.FileInfo) (warning string, err error) {
+	s, ok := info.Sys().(*syscall.Stat_t)
+	me := os.Geteuid()
+	if !ok || s.Uid == 0 || int(s.Uid) == me {
+		return "", nil
+	}
+	if me == 0 {
+		return fmt.Sprintf("the %s %s belongs to the user with the number %d, who may change it: unless the service runs as that user, run chown root %s", kind, path, s.Uid, path), nil
+	}
+	return "", fmt.Errorf("the %s %s belongs to another user (number %d), who may change it: run chown %d %s as root", kind, path, s.Uid, me, path)
 }
 
 func mkdir(path string) error { return os.Mkdir(path, 0o700) }

@@ -10,6 +10,7 @@ import (
 	"testing"
 
 	"adconnector/connector/private"
+	"adconnector/ldapauth/dirtest"
 )
 
 func TestCheck(t *testing.T) {
@@ -131,5 +132,26 @@ func TestFileThatOthersReadIsRefused(t *testing.T) {
 	}
 	if _, err := dir.Secret("web.key", 32); err == nil || strings.Contains(err.Error(), string(secret)) {
 		t.Errorf("Secret took it, or showed it: %v", err)
+	}
+}
+
+// Whoever owns a file may change it whatever its mode is.
+func TestFilesOfOthers(t *testing.T) {
+	if os.Geteuid() != 0 {
+		dirtest.Missing(t, "only root can give files away")
+	}
+	file := filepath.Join(t.TempDir(), "key")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if warning, err := private.Check(file); warning != "" || err != nil {
+		t.Errorf("our own: %q, %v", warning, err)
+	}
+	if err := os.Chown(file, 12345, -1); err != nil {
+		t.Fatal(err)
+	}
+	// Root may look at what belongs to the service's account.
+	if warning, err := private.Check(file); !strings.Contains(warning, "12345") || err != nil {
+		t.Errorf("another's, as root: %q, %v", warning, err)
 	}
 }
