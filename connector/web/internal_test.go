@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"reflect"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -157,7 +158,7 @@ func (t *table) has(now time.Time, ids ...string) string {
 	}
 	indexed := 0
 	for _, of := range t.accounts {
-		indexed += len(of)
+		indexed += len(of.sessions)
 	}
 	if indexed != t.sessions.Len() {
 		return fmt.Sprintf("%d sessions, %d in the index", t.sessions.Len(), indexed)
@@ -195,6 +196,59 @@ func TestOneAccountCannotFillTheTable(t *testing.T) {
 	}
 	if got := table.has(start, "ann", "m994", "m995", "m996", "m997", "m998", "m999"); got != "ann m995 m996 m997 m998 m999" {
 		t.Errorf("left: %q", got)
+	}
+}
+
+// Somebody in a thousand groups with a hundred sessions has one list of groups.
+func TestSessionsOfOneAccountShareWhatIsLong(t *testing.T) {
+	look := func(groups ...string) *signin.Identity {
+		return &signin.Identity{
+			ID: "ann", Groups: groups, CheckedAt: start.Add(time.Duration(len(groups))),
+			Attributes: []signin.Attribute{{Name: "co", Values: []string{"Norway"}}, {Name: "l", Values: []string{"Oslo", groups[0]}}},
+		}
+	}
+	table, _ := tableOf(t, 10, 10)
+	kept := func(id string) *signin.Identity {
+		t.Helper()
+		e, ok := table.find(id, start)
+		if !ok {
+			t.Fatalf("there is no session %s", id)
+		}
+		return e.identity
+	}
+	add := func(id string, identity *signin.Identity) {
+		table.add(id, entry{identity: identity, expires: start.Add(time.Hour)}, start)
+	}
+	check := func(a, b string, want bool) {
+		t.Helper()
+		if x, y := kept(a), kept(b); (&x.Groups[0] == &y.Groups[0]) != want || (&x.Attributes[0] == &y.Attributes[0]) != want {
+			t.Errorf("sessions %s and %s share; want %t", a, b, want)
+		}
+	}
+	add("a", look("staff", "ops"))
+	add("b", look("staff", "ops"))
+	check("a", "b", true)
+	for _, id := range []string{"a", "b"} { // both looked up again, and she has moved
+		fresh := look("sales", "ops", "new")
+		table.renew(id, fresh)
+		if got := kept(id); !reflect.DeepEqual(got, fresh) {
+			t.Errorf("session %s has %+v, want %+v", id, got, fresh)
+		}
+	}
+	check("a", "b", true)
+	table.remove("a")
+	add("c", look("sales", "ops", "new"))
+	check("b", "c", true)
+	add("d", look("staff", "ops"))
+	check("b", "d", false)
+	if got := kept("d").Groups; !slices.Equal(got, []string{"staff", "ops"}) {
+		t.Errorf("another list became %q", got)
+	}
+	for _, id := range []string{"b", "c", "d"} {
+		table.remove(id)
+	}
+	if n := len(table.accounts); n != 0 {
+		t.Errorf("%d accounts are remembered without a session", n)
 	}
 }
 

@@ -64,11 +64,11 @@ const (
 
 // maxSessions bounds the memory of the session table; a session takes what its
 // identity does, which mostly is the names of the groups. No account may hold
-// more than one in a hundred of them, or a single user with a script could sign
+// more than one in a thousand of them, or a few users with scripts could sign
 // everybody else out.
 const (
 	maxSessions        = 100_000
-	sessionsPerAccount = maxSessions / 100
+	sessionsPerAccount = maxSessions / 1000
 )
 
 // An entry is what is kept of one session.
@@ -246,12 +246,39 @@ type table struct {
 
 	mu       sync.Mutex
 	sessions *simplelru.LRU[string, entry]
-	accounts map[string][]string // the sessions of an account, oldest first
+	accounts map[string]*holder // by account ID
 	evicted  int
 }
 
+// A holder is an account with at least one session.
+type holder struct {
+	sessions []string         // oldest first
+	latest   *signin.Identity // of any of them
+}
+
+// keep returns id for a session of h to keep. As long as nothing has changed
+// since the look at the account before, both share what takes the memory.
+func (h *holder) keep(id *signin.Identity) *signin.Identity {
+	if h.latest != nil {
+		one := *id
+		if slices.Equal(one.Groups, h.latest.Groups) {
+			one.Groups = h.latest.Groups
+		}
+		if slices.EqualFunc(one.Attributes, h.latest.Attributes, sameAttribute) {
+			one.Attributes = h.latest.Attributes
+		}
+		id = &one
+	}
+	h.latest = id
+	return id
+}
+
+func sameAttribute(a, b signin.Attribute) bool {
+	return a.Name == b.Name && slices.Equal(a.Values, b.Values)
+}
+
 func newTable(size, perAccount int, log *slog.Logger) (*table, error) {
-	t := &table{size: size, perAccount: perAccount, log: log, accounts: map[string][]string{}}
+	t := &table{size: size, perAccount: perAccount, log: log, accounts: map[string]*holder{}}
 	var err error
 	t.sessions, err = simplelru.NewLRU(size, t.forgotten)
 	return t, err
@@ -259,13 +286,11 @@ func newTable(size, perAccount int, log *slog.Logger) (*table, error) {
 
 // forgotten keeps accounts in step with sessions; t.mu is held.
 func (t *table) forgotten(id string, e entry) {
-	account := e.identity.ID
-	left := slices.DeleteFunc(t.accounts[account], func(other string) bool { return other == id })
-	if len(left) == 0 {
-		delete(t.accounts, account)
-		return
+	h := t.accounts[e.identity.ID]
+	h.sessions = slices.DeleteFunc(h.sessions, func(other string) bool { return other == id })
+	if len(h.sessions) == 0 {
+		delete(t.accounts, e.identity.ID)
 	}
-	t.accounts[account] = left
 }
 
 // find returns the session with that number unless it has expired.
@@ -293,11 +318,17 @@ func (t *table) add(id string, e entry, now time.Time) {
 		t.sessions.RemoveOldest()
 	}
 	account := e.identity.ID
-	if of := t.accounts[account]; len(of) >= t.perAccount {
-		t.sessions.Remove(of[0])
+	if h := t.accounts[account]; h != nil && len(h.sessions) >= t.perAccount {
+		t.sessions.Remove(h.sessions[0])
 		t.noteEviction("account", account)
 	}
-	t.accounts[account] = append(t.accounts[account], id)
+	h := t.accounts[account]
+	if h == nil {
+		h = &holder{}
+		t.accounts[account] = h
+	}
+	h.sessions = append(h.sessions, id)
+	e.identity = h.keep(e.identity)
 	if t.sessions.Add(id, e) {
 		t.noteEviction("sessions", t.size)
 	}
@@ -326,7 +357,7 @@ func (t *table) renew(id string, identity *signin.Identity) {
 		t.sessions.Remove(id)
 		return
 	}
-	e.identity = identity
+	e.identity = t.accounts[identity.ID].keep(identity)
 	t.sessions.Add(id, e)
 }
 

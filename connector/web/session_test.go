@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net/http"
 	"net/url"
+	"reflect"
 	"regexp"
 	"strings"
 	"testing"
@@ -106,7 +107,7 @@ func TestSessionKeepsTheNewerLookAtTheAccount(t *testing.T) {
 	v.get("/echo")
 	s.answer = nil
 	v.get("/echo")
-	if c := s.attempts[1].Credential.(signin.Session); c.Identity != fresh {
+	if c := s.attempts[1].Credential.(signin.Session); !reflect.DeepEqual(c.Identity, fresh) {
 		t.Errorf("the second request used %+v", c.Identity)
 	}
 }
