@@ -14,6 +14,7 @@ import (
 	"os"
 	"runtime"
 	"runtime/debug"
+	"strings"
 
 	"adconnector/connector"
 
@@ -54,7 +55,7 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) int {
 	app := &cli.Command{
 		Name:            "adconnector",
 		Usage:           "sign people in by client certificate or password and report who they are",
-		HideVersion:     true,
+		Version:         versionText(),
 		HideHelpCommand: true,
 		Suggest:         true,
 		Writer:          stdout,
@@ -71,11 +72,14 @@ Then run it:                     adconnector run --config adconnector.yaml
 Or have the system run it:       adconnector install --config adconnector.yaml`,
 		Action: noSuchCommand,
 		Commands: []*cli.Command{
-			runCommand(), checkCommand(), demoCommand(), configCommand(), benchCommand(), versionCommand(),
+			runCommand(), checkCommand(), demoCommand(), configCommand(), benchCommand(), versionCommand(), helpCommand(),
 		},
 	}
 	app.Commands = append(app.Commands, serviceCommands()...)
-	err := app.Run(ctx, args)
+	err := unknownCommand(app, args)
+	if err == nil {
+		err = app.Run(ctx, args)
+	}
 	if err == nil {
 		return 0
 	}
@@ -98,20 +102,53 @@ func usageError(_ context.Context, cmd *cli.Command, err error, _ bool) error {
 	return &exitError{exitUsage, fmt.Errorf("%w\nSee '%s --help'", err, cmd.FullName())}
 }
 
+// unknownCommand finds a first word that is no command before the parser, which
+// takes "--help" behind it for a request that it can answer.
+func unknownCommand(app *cli.Command, args []string) error {
+	if len(args) < 2 || strings.HasPrefix(args[1], "-") || app.Command(args[1]) != nil {
+		return nil
+	}
+	return unknown(app, args[1])
+}
+
+func unknown(cmd *cli.Command, name string) error {
+	hint := ""
+	if s := cli.SuggestCommand(cmd.Commands, name); s != "" && s != "help" {
+		hint = fmt.Sprintf(" Did you mean %q?", s)
+	}
+	return &exitError{exitUsage, fmt.Errorf("there is no command %q.%s\nSee 'adconnector --help'", name, hint)}
+}
+
 // noSuchCommand answers when the first word is no command; without any word it
 // shows the help, which is a wrong usage as well.
 func noSuchCommand(_ context.Context, cmd *cli.Command) error {
 	if name := cmd.Args().First(); name != "" {
-		hint := ""
-		if s := cli.SuggestCommand(cmd.Commands, name); s != "" && s != "help" {
-			hint = fmt.Sprintf(" Did you mean %q?", s)
-		}
-		return &exitError{exitUsage, fmt.Errorf("there is no command %q.%s\nSee 'adconnector --help'", name, hint)}
+		return unknown(cmd, name)
 	}
 	if err := cli.ShowSubcommandHelp(cmd); err != nil {
 		return err
 	}
 	return &exitError{code: exitUsage}
+}
+
+// helpCommand is for those who type "help" first.
+func helpCommand() *cli.Command {
+	return &cli.Command{
+		Name: "help", Usage: "show this text, or that of a command", ArgsUsage: "[COMMAND]", Hidden: true,
+		OnUsageError: usageError,
+		Action: func(_ context.Context, cmd *cli.Command) error {
+			root := cmd.Root()
+			name := cmd.Args().First()
+			if name == "" {
+				return cli.ShowRootCommandHelp(root)
+			}
+			c := root.Command(name)
+			if c == nil {
+				return unknown(root, name)
+			}
+			return cli.ShowSubcommandHelp(c)
+		},
+	}
 }
 
 // noArguments refuses words that a command has no use for: a forgotten
