@@ -3,9 +3,12 @@ package connector
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
+	"io/fs"
 	"net/url"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -49,6 +52,7 @@ func Check(ctx context.Context, c *Config, found func(Finding)) {
 	}
 	k.serverCertificate()
 	k.dataDir()
+	k.auditFile()
 	k.anchors()
 	k.directory(ctx)
 	k.relyingParties()
@@ -105,11 +109,59 @@ func (k *check) validity(what string, c *x509.Certificate) {
 
 func (k *check) dataDir() {
 	path := string(k.config.DataDir)
-	if _, err := os.Stat(path); os.IsNotExist(err) {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		if err := canMake(path); err != nil {
+			k.say(Failure, "data_dir: %s is not there and cannot be made: %v", path, err)
+			return
+		}
 		k.say(OK, "data_dir: %s will be made at the first start", path)
+	case err != nil:
+		k.say(Failure, "data_dir: %v", err)
+	case !info.IsDir():
+		k.say(Failure, "data_dir: %s is a file, not a folder: name another place or move the file away", path)
+	default:
+		k.rights("data_dir", path)
+	}
+}
+
+// auditFile looks whether lines can be appended, without making the file.
+func (k *check) auditFile() {
+	path := string(k.config.AuditFile)
+	if path == "" {
 		return
 	}
-	k.rights("data_dir", path)
+	f, err := os.OpenFile(path, os.O_APPEND|os.O_WRONLY, 0)
+	if errors.Is(err, fs.ErrNotExist) {
+		if _, err = os.Stat(filepath.Dir(path)); err == nil {
+			err = canMake(path)
+		}
+	} else if err == nil {
+		err = f.Close()
+	}
+	if err != nil {
+		k.say(Failure, "audit_file: cannot be written: %v; make its folder, and let the service's account write there", err)
+		return
+	}
+	k.say(OK, "audit_file: %s can be written", path)
+}
+
+// canMake reports why a file or folder could not be made at path. It tries with
+// a file of another name, which is gone afterwards.
+func canMake(path string) error {
+	dir := filepath.Dir(path)
+	for {
+		if _, err := os.Stat(dir); !errors.Is(err, fs.ErrNotExist) || dir == filepath.Dir(dir) {
+			break
+		}
+		dir = filepath.Dir(dir)
+	}
+	f, err := os.CreateTemp(dir, ".adconnector-check-")
+	if err != nil {
+		return err
+	}
+	return errors.Join(f.Close(), os.Remove(f.Name()))
 }
 
 func (k *check) rights(key, path string) {

@@ -284,7 +284,7 @@ func (c *Connector) makeService(audit io.Writer) (*signin.Service, error) {
 	if c.config.AuditFile != "" {
 		f, err := os.OpenFile(string(c.config.AuditFile), os.O_APPEND|os.O_CREATE|os.O_WRONLY, 0o600)
 		if err != nil {
-			return nil, fmt.Errorf("audit_file: %w", err)
+			return nil, fmt.Errorf("audit_file: %w; make its folder, and let the service's account write there", err)
 		}
 		c.audit, audit = f, f
 	}
