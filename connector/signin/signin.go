@@ -199,7 +199,7 @@ func (s *Service) provePassword(ctx context.Context, c Password, remote netip.Ad
 		return nil, &denial.Error{Reason: denial.BadCredentials, Err: err}
 	}
 	if err != nil {
-		g.void()
+		g.void(ctx)
 		return nil, fmt.Errorf("looking for the account: %w", err)
 	}
 	t.account = account
@@ -213,10 +213,10 @@ func (s *Service) provePassword(ctx context.Context, c Password, remote netip.Ad
 	case denial.ReasonOf(err) != "":
 		return nil, err
 	case errors.Is(err, ldapauth.ErrUnanswered):
-		g.unknown()
+		g.unknown(ctx)
 		return nil, fmt.Errorf("checking the password: %w", err)
 	default:
-		g.void()
+		g.void(ctx)
 		return nil, fmt.Errorf("checking the password: %w", err)
 	}
 }

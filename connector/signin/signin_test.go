@@ -458,6 +458,68 @@ func TestTheAddressCountsGuessesOnly(t *testing.T) {
 	}
 }
 
+// impatient is a directory with an account for every name, whose caller goes
+// away while it is asked the question named in at.
+type impatient struct {
+	*directory
+	at    string
+	leave context.CancelFunc
+}
+
+func (d *impatient) FindByName(ctx context.Context, name string) (*ldapauth.Account, error) {
+	d.finds.Add(1)
+	if d.at == "search" {
+		d.leave()
+		return nil, ctx.Err()
+	}
+	return &ldapauth.Account{ID: name, DN: "CN=" + name}, nil
+}
+
+func (d *impatient) Bind(ctx context.Context, _ *ldapauth.Account, _ secret.String) error {
+	switch d.at {
+	case "before the bind":
+		d.leave()
+		return ctx.Err()
+	case "bind":
+		d.binds.Add(1)
+		d.leave()
+		return fmt.Errorf("%w: %w", ldapauth.ErrUnanswered, ctx.Err())
+	}
+	return d.bindErr
+}
+
+// Whoever resets the request while the directory works has made it work, and
+// may have had a password tried: going away must not make guessing free.
+func TestAttemptsThatAreGivenUpCountAtTheAddress(t *testing.T) {
+	limits := signin.DefaultThrottle()
+	limits.PerAddress.Failures = 10
+	for _, tt := range []struct {
+		at      string
+		bindErr error
+		asked   int32 // of 60 attempts
+	}{
+		{"search", nil, 10},
+		{"before the bind", nil, 10},
+		{"bind", nil, 10},
+		{"never: the directory is down", errDown, 60},
+		{"never: the directory does not answer", errUnanswered, 60},
+	} {
+		dir := &impatient{directory: &directory{bindErr: tt.bindErr}, at: tt.at}
+		d := open(t, signin.Options{Directory: dir, PasswordEnabled: true, Throttle: limits})
+		for i := range 60 {
+			ctx, cancel := context.WithCancel(t.Context())
+			dir.leave = cancel
+			if _, err := d.SignIn(ctx, password(fmt.Sprint("victim", i), canary)); err == nil {
+				t.Fatalf("given up at %s: let in", tt.at)
+			}
+			cancel()
+		}
+		if n := dir.finds.Load(); n != tt.asked {
+			t.Errorf("given up at %s: %d attempts asked the directory, want %d", tt.at, n, tt.asked)
+		}
+	}
+}
+
 func TestCertificatesAreNotThrottled(t *testing.T) {
 	d := open(t, signin.Options{Directory: &directory{accounts: staff(t)}, Verifier: verifier{name: "dora"}})
 	for range 100 {

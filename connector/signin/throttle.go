@@ -124,7 +124,7 @@ func (t *throttle) begin(ctx context.Context, address netip.Addr, name string) (
 // aim gives the attempt its place among those for the account that was found.
 func (g *guess) aim(ctx context.Context, accountID string) (err error) {
 	g.account, err = g.throttle.accounts.take(ctx, maphash.String(g.throttle.seed, accountID))
-	if err != nil {
+	if denial.ReasonOf(err) != "" {
 		// No password was tried, so the address has not failed again. The name
 		// has: otherwise each further attempt would cost a search.
 		g.address.release()
@@ -148,16 +148,19 @@ func (g *guess) right() {
 }
 
 // unknown is for a password that was sent without an answer: the directory may
-// have counted it, so the account's counter does. The address is not to blame
-// for a directory that does not answer.
-func (g *guess) unknown() {
-	g.address.release()
-	g.name.release()
+// have counted it, so the account's counter does.
+func (g *guess) unknown(ctx context.Context) {
 	g.account.fail()
+	g.void(ctx)
 }
 
-// void is for an attempt whose password was not sent.
-func (g *guess) void() {
+// void is for an attempt that got no answer from the directory. The address is
+// not to blame for a directory that does not work, but it is for a request that
+// ended before the answer: whoever resets his requests must not guess for free.
+func (g *guess) void(ctx context.Context) {
+	if ctx.Err() != nil {
+		g.address.fail()
+	}
 	g.address.release()
 	g.name.release()
 	g.account.release()

@@ -181,6 +181,33 @@ func TestLimiterMemoryIsBounded(t *testing.T) {
 	}
 }
 
+// Whoever goes away while he waits for others with the same account has had the
+// directory searched.
+func TestWaitingThatIsGivenUpCountsAtTheAddress(t *testing.T) {
+	th := newThrottle(ThrottleConfig{PerAccount: limit(1, time.Minute), PerAddress: limit(3, time.Minute)}, time.Now)
+	try := func(ctx context.Context, address, name string) (*guess, error) {
+		g, err := th.begin(ctx, netip.MustParseAddr(address), name)
+		if err != nil {
+			return nil, err
+		}
+		return g, g.aim(ctx, "the account")
+	}
+	if _, err := try(t.Context(), "192.0.2.1", "jon"); err != nil { // and is under way from here on
+		t.Fatal(err)
+	}
+	gone, cancel := context.WithCancel(t.Context())
+	cancel()
+	for i := range 4 {
+		g, err := try(gone, "192.0.2.2", fmt.Sprint("jon", i))
+		if (denial.ReasonOf(err) == denial.Throttled) != (i == 3) || err == nil {
+			t.Errorf("attempt %d: %v; want throttled from the fourth on", i+1, err)
+		}
+		if g != nil {
+			g.wrong()
+		}
+	}
+}
+
 func TestNetwork(t *testing.T) {
 	for _, tt := range []struct {
 		a, b string
@@ -271,6 +298,6 @@ func BenchmarkThrottleFull(b *testing.B) {
 		if err != nil {
 			b.Fatal(err)
 		}
-		g.void()
+		g.void(b.Context())
 	}
 }
