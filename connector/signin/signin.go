@@ -210,6 +210,9 @@ func (s *Service) provePassword(ctx context.Context, c Password, remote netip.Ad
 	case err == nil:
 		g.right()
 		return account, nil
+	case toRightPassword(denial.ReasonOf(err)):
+		g.right()
+		return nil, err
 	case denial.ReasonOf(err) != "":
 		return nil, err
 	case errors.Is(err, ldapauth.ErrUnanswered):
@@ -219,6 +222,18 @@ func (s *Service) provePassword(ctx context.Context, c Password, remote netip.Ad
 		g.void(ctx)
 		return nil, fmt.Errorf("checking the password: %w", err)
 	}
+}
+
+// toRightPassword reports whether a directory refuses by r only who knows the
+// password, so that the attempt was no guess. A locked account is none of these:
+// that is said to any password.
+func toRightPassword(r denial.Reason) bool {
+	switch r {
+	case denial.AccountDisabled, denial.AccountExpired, denial.PasswordExpired, denial.MustChangePassword,
+		denial.OutsideHours, denial.NotAtThisComputer:
+		return true
+	}
+	return false
 }
 
 // byCertificate lets in whom a genuine certificate names. There is nothing to

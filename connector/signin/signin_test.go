@@ -397,6 +397,12 @@ func TestWhatCounts(t *testing.T) {
 		{"search fails", &directory{findErr: errDown}, canary, 1},
 		{"right password", &directory{}, memdir.SamplePassword, 5},
 		{"right password, groups fail", &directory{groupsErr: errGroups}, memdir.SamplePassword, 5},
+		{"right password, which must be changed", &directory{bindErr: denial.New(denial.MustChangePassword, "no")}, memdir.SamplePassword, 5},
+		{"right password, expired", &directory{bindErr: denial.New(denial.PasswordExpired, "no")}, memdir.SamplePassword, 5},
+		{"right password, account disabled", &directory{bindErr: denial.New(denial.AccountDisabled, "no")}, memdir.SamplePassword, 5},
+		{"right password, account expired", &directory{bindErr: denial.New(denial.AccountExpired, "no")}, memdir.SamplePassword, 5},
+		{"right password, at the wrong time", &directory{bindErr: denial.New(denial.OutsideHours, "no")}, memdir.SamplePassword, 5},
+		{"right password, at the wrong computer", &directory{bindErr: denial.New(denial.NotAtThisComputer, "no")}, memdir.SamplePassword, 5},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := &directory{accounts: accounts}
@@ -455,6 +461,17 @@ func TestTheAddressCountsGuessesOnly(t *testing.T) {
 	dir.bindErr = nil
 	if _, err := d.SignIn(t.Context(), password("amy", memdir.SamplePassword)); err != nil {
 		t.Errorf("after 5 guesses of 10: %v", err)
+	}
+}
+
+// The morning after all passwords of an office have expired.
+func TestExpiredPasswordsDoNotShutOutTheAddress(t *testing.T) {
+	dir := &impatient{directory: &directory{bindErr: denial.New(denial.PasswordExpired, "data 532")}}
+	d := open(t, signin.Options{Directory: dir, PasswordEnabled: true})
+	for i := range 60 {
+		if _, err := d.SignIn(t.Context(), password(fmt.Sprint("person", i), memdir.SamplePassword)); denial.ReasonOf(err) != denial.PasswordExpired {
+			t.Fatalf("person %d: %v, want password_expired", i, err)
+		}
 	}
 }
 
