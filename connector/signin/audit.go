@@ -28,8 +28,9 @@ type trail struct {
 	account     *ldapauth.Account
 	certificate *certauth.Certificate
 	session     *Identity
-	asked       bool // the directory was asked
-	returned    bool // SignIn came to its end, with an answer or without
+	cause       error // why not, where the caller is told less
+	asked       bool  // the directory was asked
+	returned    bool  // SignIn came to its end, with an answer or without
 }
 
 // writeAudit writes the line of one attempt. It does not obey ctx: an attempt
@@ -40,6 +41,9 @@ func (s *Service) writeAudit(ctx context.Context, a *Attempt, t *trail, id *Iden
 		if value != "" {
 			r.AddAttrs(slog.String(key, shorten(value)))
 		}
+	}
+	if t.cause != nil {
+		err = t.cause
 	}
 	reason := denial.ReasonOf(err)
 	switch {

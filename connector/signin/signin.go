@@ -203,7 +203,12 @@ func (s *Service) provePassword(ctx context.Context, c Password, remote netip.Ad
 		return nil, fmt.Errorf("looking for the account: %w", err)
 	}
 	t.account = account
-	if err := g.aim(ctx, account.ID); err != nil {
+	if err := g.aim(ctx, account.ID); denial.ReasonOf(err) != "" {
+		// Only an account that exists gets here with a name that has not been
+		// tried too often. Whoever asks must not learn it from a second spelling.
+		t.cause = err
+		return nil, &denial.Error{Reason: denial.BadCredentials, Err: err}
+	} else if err != nil {
 		return nil, err
 	}
 	switch err := s.directory.Bind(ctx, account, c.Password); {

@@ -292,13 +292,13 @@ func TestE5_SpellingsShareOneCounter(t *testing.T) {
 	for i, name := range []string{
 		"jon", "Jon", "JON ", " jon", "ｊｏｎ", "jon@fabrikam.example", `FABRIKAM\jon`, "JON@Fabrikam.Example", "jon\u00a0", `fabrikam\JON`,
 	} {
-		_, err := d.SignIn(t.Context(), password(name, canary))
+		_, _ = d.SignIn(t.Context(), password(name, canary))
 		want := denial.BadCredentials
 		if i >= 5 {
 			want = denial.Throttled
 		}
-		if got := denial.ReasonOf(err); got != want {
-			t.Errorf("guess %d, as %q: %v, want %s", i+1, name, err, want)
+		if got := d.lastLine(t)["reason"]; got != string(want) {
+			t.Errorf("guess %d, as %q: the audit line says %v, want %s", i+1, name, got, want)
 		}
 	}
 	if n := dir.binds.Load(); n != 5 {
@@ -413,13 +413,11 @@ func TestWhatCounts(t *testing.T) {
 			dir.findErr, dir.bindErr, dir.groupsErr = tt.dir.findErr, tt.dir.bindErr, tt.dir.groupsErr
 			_, _ = d.SignIn(t.Context(), password("jon", tt.text))
 			dir.findErr, dir.bindErr, dir.groupsErr = nil, nil, nil
-			left := 0
+			before := dir.binds.Load()
 			for range 10 {
-				if _, err := d.SignIn(t.Context(), password("jon", canary)); denial.ReasonOf(err) == denial.BadCredentials {
-					left++
-				}
+				_, _ = d.SignIn(t.Context(), password("jon", canary))
 			}
-			if left != tt.want {
+			if left := int(dir.binds.Load() - before); left != tt.want {
 				t.Errorf("%d guesses were left, want %d", left, tt.want)
 			}
 		})
@@ -441,17 +439,15 @@ func TestOwnAccountDoesNotClearTheAddress(t *testing.T) {
 	}
 }
 
-// What was not a guess from an address does not count there: the people who
-// share it would suffer.
-func TestTheAddressCountsGuessesOnly(t *testing.T) {
+// A directory that does not answer is not the fault of the people who share an
+// address.
+func TestTheAddressIsNotToBlameForTheDirectory(t *testing.T) {
 	limits := signin.DefaultThrottle()
 	limits.PerAddress.Failures = 10
 	dir := &directory{accounts: staff(t)}
-	d := open(t, signin.Options{Directory: spellings{dir}, PasswordEnabled: true, Throttle: limits})
-	for _, name := range []string{"jon", "jon@fabrikam.example", `fabrikam\jon`} {
-		for range 5 {
-			_, _ = d.SignIn(t.Context(), password(name, canary))
-		}
+	d := open(t, signin.Options{Directory: dir, PasswordEnabled: true, Throttle: limits})
+	for range 5 {
+		_, _ = d.SignIn(t.Context(), password("jon", canary))
 	}
 	dir.bindErr = errUnanswered
 	for range 4 {
@@ -461,6 +457,57 @@ func TestTheAddressCountsGuessesOnly(t *testing.T) {
 	dir.bindErr = nil
 	if _, err := d.SignIn(t.Context(), password("amy", memdir.SamplePassword)); err != nil {
 		t.Errorf("after 5 guesses of 10: %v", err)
+	}
+}
+
+// TestE6_ThrottledAccountLooksLikeAnUnknownName: whoever has used up the guesses
+// at one spelling of a name must not learn from another whether there is such an
+// account, neither from the answer nor from its time nor from what is left of
+// the guesses.
+func TestE6_ThrottledAccountLooksLikeAnUnknownName(t *testing.T) {
+	accounts := staff(t)
+	type answer struct {
+		reason denial.Reason
+		took   time.Duration
+	}
+	ask := func(name string, text string) (answers []answer, last door, dir *directory) {
+		synctest.Test(t, func(t *testing.T) {
+			dir = &directory{accounts: accounts}
+			limits := signin.DefaultThrottle()
+			limits.PerAddress.Failures = 15
+			last = open(t, signin.Options{
+				Directory: spellings{dir}, PasswordEnabled: true, Throttle: limits, RefusalFloor: 400 * time.Millisecond,
+			})
+			try := func(name, text string) {
+				start := time.Now()
+				_, err := last.SignIn(t.Context(), password(name, text))
+				answers = append(answers, answer{denial.ReasonOf(err), time.Since(start)})
+			}
+			for range 6 {
+				try(name, canary)
+			}
+			for range 6 {
+				try(name+"@fabrikam.example", text)
+			}
+			for i := range 10 {
+				try(fmt.Sprint("nobody", i), canary)
+			}
+		})
+		return answers, last, dir
+	}
+	unknown, _, _ := ask("nobody", canary)
+	for _, text := range []string{canary, memdir.SamplePassword} {
+		known, d, dir := ask("jon", text)
+		if diff := cmp.Diff(unknown, known, cmp.AllowUnexported(answer{})); diff != "" {
+			t.Errorf("an account can be told from an unknown name (-unknown +known):\n%s", diff)
+		}
+		if n := dir.binds.Load(); n != 5 {
+			t.Errorf("%d passwords were sent, want 5", n)
+		}
+		line := d.lines(t)[6]
+		if line["reason"] != "throttled" || !strings.Contains(fmt.Sprint(line["detail"]), "5 failures for this account") || line["account_id"] != accounts["jon"].ID {
+			t.Errorf("the audit line does not say what happened: %v", line)
+		}
 	}
 }
 

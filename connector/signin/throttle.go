@@ -121,14 +121,12 @@ func (t *throttle) begin(ctx context.Context, address netip.Addr, name string) (
 	return g, nil
 }
 
-// aim gives the attempt its place among those for the account that was found.
+// aim gives the attempt its place among those for the account that was found. An
+// attempt that gets none has failed for its address and its name, although no
+// password was tried: one for an unknown name has too, and what is left of the
+// guesses must not tell the two apart.
 func (g *guess) aim(ctx context.Context, accountID string) (err error) {
 	g.account, err = g.throttle.accounts.take(ctx, maphash.String(g.throttle.seed, accountID))
-	if denial.ReasonOf(err) != "" {
-		// No password was tried, so the address has not failed again. The name
-		// has: otherwise each further attempt would cost a search.
-		g.address.release()
-	}
 	return err
 }
 
