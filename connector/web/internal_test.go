@@ -222,7 +222,7 @@ func TestSessionsOfOneAccountShareWhatIsLong(t *testing.T) {
 	check := func(a, b string, want bool) {
 		t.Helper()
 		if x, y := kept(a), kept(b); (&x.Groups[0] == &y.Groups[0]) != want || (&x.Attributes[0] == &y.Attributes[0]) != want {
-			t.Errorf("sessions %s and %s share; want %t", a, b, want)
+			t.Errorf("sessions %s and %s have the same lists: %t, want %t", a, b, !want, want)
 		}
 	}
 	add("a", look("staff", "ops"))
