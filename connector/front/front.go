@@ -54,9 +54,9 @@ type Options struct {
 
 // A Front receives TLS connections. Its methods may be called concurrently.
 type Front struct {
-	options Options
-	log     *slog.Logger
-	limits  limits
+	options    Options
+	log        *slog.Logger
+	handshakes *limits
 
 	swap    sync.Mutex // held while configs are replaced
 	configs atomic.Pointer[configs]
@@ -93,11 +93,8 @@ func New(o Options) (*Front, error) {
 	}
 	f.options.HandshakeTimeout = positive(o.HandshakeTimeout, 10*time.Second)
 	f.options.AskedTimeout = positive(o.AskedTimeout, time.Minute)
-	f.limits = limits{
-		perSource: positive(o.HandshakesPerAddress, 256),
-		total:     positive(o.MaxHandshakes, 2048),
-		sources:   map[netip.Addr]int{},
-	}
+	f.handshakes = newLimits(positive(o.HandshakesPerAddress, 256), positive(o.MaxHandshakes, 2048),
+		"connections closed: too many TLS handshakes in progress", f.log)
 	f.options.ClientCAs = f.hint(o.ClientCAs)
 	f.configs.Store(f.build())
 	return f, nil

@@ -4,15 +4,14 @@ import (
 	"context"
 	"errors"
 	"net"
-	"net/netip"
 	"sync"
-	"time"
 )
 
 // Listen returns a listener whose connections are of type [*tls.Conn] and have
 // their handshake behind them, so that an HTTP server knows at once which
-// protocol was agreed on. Handshakes run beside one another, within the limits:
-// a connection beyond them is closed unheard.
+// protocol was agreed on. Handshakes run beside one another, within the limits.
+// When there are too many, the oldest of the source that has most is broken off
+// for a connection from elsewhere, and one more of that source is closed unheard.
 //
 // Close closes inner as well, breaks handshakes off and waits until all that
 // Listen started has ended. Connections that were accepted stay open.
@@ -53,17 +52,15 @@ func (l *listener) run(ctx context.Context, f *Front) {
 			}
 			continue
 		}
-		source := sourceOf(address(conn.RemoteAddr()))
-		if ok, tell := f.limits.enter(source); !ok {
+		place := f.handshakes.enter(address(conn.RemoteAddr()), conn)
+		if place == nil {
 			_ = conn.Close()
-			if tell > 0 {
-				f.log.Warn("connections closed: too many TLS handshakes in progress", "remote", conn.RemoteAddr().String(), "closed", tell)
-			}
 			continue
 		}
 		l.work.Go(func() {
-			defer f.limits.leave(source)
-			if c, err := f.handshake(ctx, conn); err == nil && !l.hand(ctx, accepted{conn: c}) {
+			c, err := f.handshake(ctx, conn)
+			f.handshakes.leave(place)
+			if err == nil && !l.hand(ctx, accepted{conn: c}) {
 				_ = conn.Close()
 			}
 		})
@@ -97,53 +94,4 @@ func (l *listener) Close() error {
 	l.cancel()
 	l.work.Wait()
 	return err
-}
-
-// sourceOf returns what handshakes are counted by: the address, or the /64
-// network that an IPv6 address is in, because whoever has one of its addresses
-// has them all.
-func sourceOf(a netip.Addr) netip.Addr {
-	if a.Is6() {
-		network, _ := a.Prefix(64)
-		return network.Addr()
-	}
-	return a
-}
-
-// limits count handshakes in progress.
-type limits struct {
-	perSource, total int
-
-	mu       sync.Mutex
-	sources  map[netip.Addr]int
-	sum      int
-	closed   int // since the last time that it was told
-	toldLast time.Time
-}
-
-// enter reports whether one more handshake may begin. If not, tell is how many
-// were turned away since it was last told, or 0 if that was less than a minute
-// ago: whoever opens connections by the thousand must not fill the log.
-func (l *limits) enter(source netip.Addr) (ok bool, tell int) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if l.sum < l.total && l.sources[source] < l.perSource {
-		l.sum++
-		l.sources[source]++
-		return true, 0
-	}
-	l.closed++
-	if now := time.Now(); now.Sub(l.toldLast) > time.Minute {
-		tell, l.closed, l.toldLast = l.closed, 0, now
-	}
-	return false, tell
-}
-
-func (l *limits) leave(source netip.Addr) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.sum--
-	if l.sources[source]--; l.sources[source] == 0 {
-		delete(l.sources, source)
-	}
 }

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
@@ -59,12 +60,45 @@ func TestA10_HalfOpenHandshakesAreCappedForEachAddress(t *testing.T) {
 	})
 }
 
-func TestA10_HalfOpenHandshakesAreCappedInAll(t *testing.T) {
-	s := open(t, func(o *front.Options) { o.MaxHandshakes, o.HandshakeTimeout = 4, time.Minute })
-	for range 4 {
-		s.dial(outside)
+// fill opens n silent connections from each of eight addresses.
+func (s *site) fill(n int) (silent []net.Conn) {
+	s.t.Helper()
+	for i := range 8 {
+		for range n {
+			silent = append(silent, s.dial(fmt.Sprintf("127.0.0.%d", 11+i)))
+		}
 	}
-	ended(t, s.dial(inside), "one more, from anywhere")
+	return silent
+}
+
+func TestA10_HalfOpenHandshakesAreCappedInAll(t *testing.T) {
+	s := open(t, func(o *front.Options) { o.MaxHandshakes, o.HandshakeTimeout = 32, time.Minute })
+	s.fill(10)
+	s.visit(s.browser(tls.VersionTLS13), outside)
+	if n := s.front.InProgress(); n > 32 {
+		t.Errorf("%d handshakes in progress, want 32 at the most", n)
+	}
+}
+
+func TestA10_AFewAddressesKeepNobodyOut(t *testing.T) {
+	log := new(safeBuffer)
+	s := open(t, func(o *front.Options) {
+		o.HandshakesPerAddress, o.MaxHandshakes, o.HandshakeTimeout = 4, 32, time.Minute
+		o.Log = slog.New(slog.NewTextHandler(log, nil))
+	})
+	silent := s.fill(4)
+	staying := s.dial(outside) // a place of which it has no more than others
+	ended(t, silent[0], "the oldest of all")
+	for range 10 {
+		s.visit(s.browser(tls.VersionTLS13), inside, card(t, s.people))
+	}
+	conn := tls.Client(staying, s.browser(tls.VersionTLS13))
+	if err := conn.Handshake(); err != nil {
+		t.Errorf("who has one place of 32 lost it to those who came later: %v", err)
+	}
+	if got := strings.Count(log.String(), "too many TLS handshakes"); got != 1 || !strings.Contains(log.String(), "remote=127.0.0.11:") {
+		t.Errorf("told %d times, want once and of whom: %s", got, log)
+	}
 }
 
 func TestA10_SlowHandshakesEnd(t *testing.T) {
