@@ -21,7 +21,7 @@ type Account struct {
 
 	entry   *ldap.Entry
 	dialect *dialect
-	policy  *policy     // the password policy, if it is named and readable
+	policy  *policy     // the password policy; nil if it cannot be known
 	proved  atomic.Bool // the directory has accepted the password
 }
 
@@ -127,11 +127,9 @@ func (d *Directory) account(ctx context.Context, di *dialect, e *ldap.Entry) (*A
 	if a.ID = id; a.DN == "" {
 		return nil, errors.New("the directory sent an entry without a DN")
 	}
-	if dn := a.First("pwdPolicySubentry"); dn != "" {
-		var err error
-		if a.policy, err = d.policy(ctx, dn); err != nil {
-			return nil, fmt.Errorf("reading the password policy %q: %w", dn, err)
-		}
+	var err error
+	if a.policy, err = d.policyOf(ctx, a); err != nil {
+		return nil, err
 	}
 	return a, nil
 }

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"slices"
 	"strings"
 	"time"
 
@@ -105,14 +106,17 @@ func (s *server) checkContent(c *conn, r *report) {
 		return
 	}
 	r.add(OK, "the base %s is there", base)
-	s.checkUsers(c, r)
+	if person := s.checkUsers(c, r); person != nil {
+		s.checkPolicy(c, root, person, r)
+	}
 	if s.d.config.Groups.Include {
 		s.checkGroups(c, r)
 	}
 }
 
-// checkUsers looks for any person, and whether what decides can be seen.
-func (s *server) checkUsers(c *conn, r *report) {
+// checkUsers looks for any person, and whether what decides can be seen. It
+// returns the person, nil if there is none that will do.
+func (s *server) checkUsers(c *conn, r *report) *Account {
 	filter := s.d.userFilter(c.dialect).anyone()
 	start := time.Now()
 	result, err := c.ldap.Search(subtree(s.d.config.BaseDN, 1, s.d.timeout, filter, s.d.attributesOf(c.dialect)))
@@ -120,22 +124,50 @@ func (s *server) checkUsers(c *conn, r *report) {
 	switch {
 	case err != nil && !sizeLimit(err):
 		r.add(Failure, "searching for people with %s: %v", filter, unwrapped(err))
-		return
+		return nil
 	case len(result.Entries) == 0:
 		r.add(Failure, "no person found with %s: check ldap.base_dn, ldap.user_filter and the rights of the service account", filter)
-		return
+		return nil
 	}
 	a := &Account{DN: result.Entries[0].DN, entry: result.Entries[0], dialect: c.dialect}
 	if _, ok := c.dialect.idText(a.First(c.dialect.id)); !ok {
 		r.add(Failure, "the entry %s shows no %s, by which accounts are told apart: let the service account read it", a.DN, c.dialect.id)
-		return
+		return nil
 	}
 	if c.dialect.tokenGroups && a.First("userAccountControl") == "" {
 		r.add(Failure, "the entry %s shows no userAccountControl, so that disabled accounts cannot be told: let the service account read it", a.DN)
-		return
+		return nil
 	}
 	r.add(OK, "people are found (%s, in %v)", a.DN, took)
 	s.checkUserSearch(c, r)
+	return a
+}
+
+// controlPolicy is the control that a server with password policies supports
+// (draft-behera-ldap-password-policy-10, section 6).
+const controlPolicy = "1.3.6.1.4.1.42.2.27.8.5.1"
+
+// checkPolicy looks whether the password policy can be known that holds for
+// person, of whom there are many: the one that the server takes where an entry
+// names none is not to be seen from outside.
+func (s *server) checkPolicy(c *conn, root *ldap.Entry, person *Account, r *report) {
+	dn := s.d.config.PasswordPolicyDN
+	switch {
+	case dn != "" && !c.dialect.hasPolicies():
+		r.add(Warning, "ldap.password_policy_dn has no effect on %s: remove it", c.dialect.name)
+	case dn != "":
+		p, err := readPolicy(c.ldap.Search(policyRequest(dn, s.d.timeout)))
+		if err == nil && p == nil {
+			err = errNoPolicy
+		}
+		if err != nil {
+			r.add(Failure, "the password policy %q cannot be read: check ldap.password_policy_dn and the rights of the service account (%v)", dn, unwrapped(err))
+			return
+		}
+		r.add(OK, "the password policy %s is read", dn)
+	case c.dialect.hasPolicies() && person.First("pwdPolicySubentry") == "" && slices.Contains(root.GetEqualFoldAttributeValues("supportedControl"), controlPolicy):
+		r.add(Warning, "the entry %s names no password policy, so for a sign-in without a password nobody can tell whether a lock is over or the password too old: set ldap.password_policy_dn to the server's default policy (ppolicy_default or olcPPolicyDefault)", person.DN)
+	}
 }
 
 // checkUserSearch tries the filter of ldap.user_search, if there is one.

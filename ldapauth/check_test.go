@@ -92,6 +92,34 @@ func TestCheckLooksAtTheClock(t *testing.T) {
 	}
 }
 
+func TestCheckSaysWhenAccountStatesCannotBeJudged(t *testing.T) {
+	s := dirtest.SharedOpenLDAP(t)
+	c := real(s)
+	level, text := worst(open(t, c).Check(t.Context()))
+	if level != ldapauth.Warning || !strings.Contains(text, "set ldap.password_policy_dn") {
+		t.Errorf("no policy is known:\n%s", text)
+	}
+	c.PasswordPolicyDN = defaultPolicy(s)
+	level, text = worst(open(t, c).Check(t.Context()))
+	if level != ldapauth.OK || !strings.Contains(text, "the password policy "+c.PasswordPolicyDN+" is read") {
+		t.Errorf("the policy is configured:\n%s", text)
+	}
+
+	own := dirtest.OpenLDAP(t, dirtest.OpenLDAPOptions{})
+	set(t, own, "jon", "pwdPolicySubentry", defaultPolicy(own))
+	c = real(own)
+	c.UserFilter = "(&(objectClass=person)(uid={0})(sn=Smith))"
+	if level, text := worst(open(t, c).Check(t.Context())); level != ldapauth.OK {
+		t.Errorf("the person names a policy:\n%s", text)
+	}
+
+	_, c = memory(t, memdir.ActiveDirectory)
+	c.PasswordPolicyDN = "cn=default," + memBase
+	if level, text := worst(open(t, c).Check(t.Context())); level != ldapauth.Warning || !strings.Contains(text, "ldap.password_policy_dn has no effect") {
+		t.Errorf("Active Directory:\n%s", text)
+	}
+}
+
 func TestCheckLooksAtEveryServer(t *testing.T) {
 	_, c := memory(t, memdir.ActiveDirectory)
 	c.URLs = append([]string{"ldaps://" + frozen(t)}, c.URLs...)

@@ -44,6 +44,9 @@ type Config struct {
 	// UserSearch finds accounts by a part of a name, for upstreams that look
 	// people up.
 	UserSearch string `yaml:"user_search"`
+	// PasswordPolicyDN is the policy (pwdPolicy) that holds for accounts whose
+	// entry names none. OpenLDAP does not tell clients which one is its default.
+	PasswordPolicyDN string `yaml:"password_policy_dn"`
 	// Timeout bounds every single operation, connecting included.
 	Timeout setting.Duration `yaml:"timeout"`
 	Groups  GroupsConfig     `yaml:"groups"`
@@ -123,6 +126,7 @@ func (c *Config) Validate() error {
 			p.Addf("user_search", "%v", err)
 		}
 	}
+	validateDN(&p, "password_policy_dn", c.PasswordPolicyDN, false)
 	validateTimeout(&p, "timeout", c.Timeout)
 	c.Groups.validate(&p)
 	for _, n := range []struct {

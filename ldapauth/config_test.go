@@ -54,6 +54,8 @@ func TestValidateNamesTheKeyThatIsWrong(t *testing.T) {
 		{"a line break in the DN", func(c *ldapauth.Config) { c.BindDN += "\n" }, "bind_dn: control"},
 		{"no base", func(c *ldapauth.Config) { c.BaseDN = "" }, "base_dn: missing"},
 		{"a base that is no DN", func(c *ldapauth.Config) { c.BaseDN = "corp" }, "base_dn: not a DN"},
+		{"a policy", func(c *ldapauth.Config) { c.PasswordPolicyDN = "cn=default,ou=policies,dc=corp" }, ""},
+		{"a policy that is no DN", func(c *ldapauth.Config) { c.PasswordPolicyDN = "default" }, "password_policy_dn: not a DN"},
 		{"an unknown schema", func(c *ldapauth.Config) { c.Schema = "novell" }, "schema: auto, active_directory, openldap, rfc2307bis"},
 		{"a filter without a name", func(c *ldapauth.Config) { c.UserFilter = "(uid=jon)" }, "user_filter: {0}"},
 		{"a filter that finds parts", func(c *ldapauth.Config) { c.UserFilter = "(uid={0}*)" }, "user_filter: compare"},

@@ -28,6 +28,10 @@ type dialect struct {
 	state       func(*Account, time.Time) error
 }
 
+// hasPolicies reports whether it takes a password policy to judge an account.
+// Active Directory works out what follows from its own.
+func (di *dialect) hasPolicies() bool { return !di.tokenGroups }
+
 var activeDirectory = &dialect{
 	name: "active_directory",
 	// Computers are users by class, but not persons by category.

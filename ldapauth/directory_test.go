@@ -45,12 +45,11 @@ func sites() map[string]func(t *testing.T) site {
 			{"liam", denial.AccountLocked, denial.AccountLocked},
 			{"eve", denial.AccountLocked, denial.AccountExpired},
 			{"nina", denial.MustChangePassword, denial.MustChangePassword},
-			{"paul", denial.PasswordExpired, ""}, // the default policy cannot be known
+			{"paul", denial.PasswordExpired, denial.PasswordExpired},
 		}
 		if ad {
 			list[1] = condition{"dora", denial.AccountDisabled, denial.AccountDisabled}
 			list[3].bind = denial.AccountExpired
-			list[5].state = denial.PasswordExpired
 		}
 		return list
 	}
@@ -68,8 +67,13 @@ func sites() map[string]func(t *testing.T) site {
 			}
 		},
 		"memory as OpenLDAP": func(t *testing.T) site {
-			_, c := memory(t, memdir.OpenLDAP)
+			// Its policy is what the server in memory obeys: no lock ends by itself.
+			policy := memdir.Entry{DN: "cn=default," + memBase, Attributes: map[string][]string{
+				"objectClass": {"device", "pwdPolicy"}, "pwdAttribute": {"userPassword"}, "pwdMaxAge": {"3628800"},
+			}}
+			_, c := memory(t, memdir.OpenLDAP, func(o *memdir.Options) { o.Entries = append(o.Entries, policy) })
 			c.BindDN = "cn=svc-adconnector,ou=services," + memBase
+			c.PasswordPolicyDN = policy.DN
 			return site{
 				config: c, password: memdir.SamplePassword, people: memPeople(false),
 				nested: memNested, direct: memDirect,
@@ -78,15 +82,17 @@ func sites() map[string]func(t *testing.T) site {
 		},
 		"OpenLDAP": func(t *testing.T) site {
 			s := dirtest.SharedOpenLDAP(t)
+			c := real(s)
+			c.PasswordPolicyDN = defaultPolicy(s)
 			return site{
-				config: real(s), password: s.Password,
+				config: c, password: s.Password,
 				people: []condition{
 					{"jon", "", ""},
 					{"dis", denial.AccountLocked, denial.AccountLocked},
 					{"exp", denial.AccountLocked, denial.AccountExpired},
 					{"lck", denial.AccountLocked, denial.AccountLocked},
 					{"mcp", denial.MustChangePassword, denial.MustChangePassword},
-					{"pwx", denial.PasswordExpired, ""}, // the default policy cannot be known
+					{"pwx", denial.PasswordExpired, denial.PasswordExpired},
 				},
 				nested: realNested, direct: realDirect,
 				nobody: []string{"printer", "group-A"}, ambiguous: "jonas",
@@ -281,14 +287,80 @@ func TestC4_AnAccountWithADollarIsNobody(t *testing.T) {
 	wantReason(t, "amy$ by mail", err, denial.NoAccount)
 }
 
-func TestALockThatIsOverEndsWithTheFirstRightPassword(t *testing.T) {
-	s := dirtest.OpenLDAP(t, dirtest.OpenLDAPOptions{})
-	dn := s.DN(t, "lck")
-	change := goldap.NewModifyRequest(dn, nil)
-	change.Replace("pwdAccountLockedTime", []string{time.Now().Add(-time.Hour).UTC().Format("20060102150405Z")})
+// defaultPolicy returns the DN of the policy that slapd.conf names.
+func defaultPolicy(s *dirtest.Server) string { return "cn=default,ou=policies," + s.BaseDN }
+
+// set changes one attribute of the person called name.
+func set(t testing.TB, s *dirtest.Server, name, attribute, value string) {
+	t.Helper()
+	change := goldap.NewModifyRequest(s.DN(t, name), nil)
+	change.Replace(attribute, []string{value})
 	if err := s.Admin(t).Modify(change); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// ago returns the time that lies d back, as OpenLDAP writes it.
+func ago(d time.Duration) string { return time.Now().Add(-d).UTC().Format("20060102150405Z") }
+
+// A certificate has no bind in which the server would do this itself.
+func TestC10_TheServersDefaultPolicyHoldsWithoutAPassword(t *testing.T) {
+	s := dirtest.OpenLDAP(t, dirtest.OpenLDAPOptions{})
+	set(t, s, "lck", "pwdAccountLockedTime", ago(2*time.Hour)) // pwdLockoutDuration is half an hour
+	c := real(s)
+	d := open(t, c)
+	wantReason(t, "a lock that is over, under a policy that cannot be known", find(t, d, "lck").State(time.Now()), denial.AccountLocked)
+	wantReason(t, "an old password, under a policy that cannot be known", find(t, d, "pwx").State(time.Now()), "")
+
+	c.PasswordPolicyDN = defaultPolicy(s)
+	d = open(t, c)
+	wantReason(t, "a lock that is over", find(t, d, "lck").State(time.Now()), "")
+	wantReason(t, "an old password", find(t, d, "pwx").State(time.Now()), denial.PasswordExpired)
+	wantReason(t, "nothing special", find(t, d, "jon").State(time.Now()), "")
+	set(t, s, "lck", "pwdAccountLockedTime", ago(20*time.Minute))
+	wantReason(t, "a lock that is not over", find(t, d, "lck").State(time.Now()), denial.AccountLocked)
+
+	set(t, s, "pwx", "pwdPolicySubentry", "cn=service,ou=policies,"+s.BaseDN) // without a greatest age
+	wantReason(t, "an old password under a policy of its own", find(t, d, "pwx").State(time.Now()), "")
+}
+
+func TestAPasswordPolicyThatIsConfiguredMustBeReadable(t *testing.T) {
+	s := dirtest.OpenLDAP(t, dirtest.OpenLDAPOptions{})
+	set(t, s, "chg", "pwdPolicySubentry", defaultPolicy(s))
+	for _, dn := range []string{"cn=nothing,ou=policies," + s.BaseDN, "cn=policy,dc=elsewhere", s.DN(t, "zoe")} {
+		c := real(s)
+		c.PasswordPolicyDN = dn
+		d := open(t, c)
+		_, err := d.FindByName(t.Context(), "jon")
+		if err == nil || denial.ReasonOf(err) != "" || !strings.Contains(err.Error(), "ldap.password_policy_dn") {
+			t.Errorf("%s: %v", dn, err)
+		}
+		if _, err := d.FindByName(t.Context(), "chg"); err != nil {
+			t.Errorf("somebody with a policy of its own: %v", err)
+		}
+		if level, text := worst(d.Check(t.Context())); level != ldapauth.Failure || !strings.Contains(text, "ldap.password_policy_dn") {
+			t.Errorf("%s:\n%s", dn, text)
+		}
+	}
+	// As soon as it is there, it is used.
+	c := real(s)
+	c.PasswordPolicyDN = "cn=late,ou=policies," + s.BaseDN
+	d := open(t, c)
+	if _, err := d.FindByName(t.Context(), "jon"); err == nil {
+		t.Fatal("a policy that is not there was read")
+	}
+	add := goldap.NewAddRequest(c.PasswordPolicyDN, nil)
+	add.Attribute("objectClass", []string{"device", "pwdPolicy"})
+	add.Attribute("pwdAttribute", []string{"userPassword"})
+	if err := s.Admin(t).Add(add); err != nil {
+		t.Fatal(err)
+	}
+	find(t, d, "jon")
+}
+
+func TestALockThatIsOverEndsWithTheFirstRightPassword(t *testing.T) {
+	s := dirtest.OpenLDAP(t, dirtest.OpenLDAPOptions{})
+	set(t, s, "lck", "pwdAccountLockedTime", ago(time.Hour))
 	d := open(t, real(s))
 	a := find(t, d, "lck")
 	wantReason(t, "without a password, under a policy that cannot be known", a.State(time.Now()), denial.AccountLocked)

@@ -2,6 +2,7 @@ package ldapauth
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math"
 	"strconv"
@@ -192,31 +193,75 @@ const (
 	maxPolicies = 1000
 )
 
-// policy returns the password policy at dn, nil if the service account may not
-// see it.
+// policyOf returns the password policy that holds for a: the one that its entry
+// names, else the configured one; nil if there is none or it may not be seen. A
+// configured one must be seen: without it, nobody would notice that the age of
+// passwords is no longer judged.
+func (d *Directory) policyOf(ctx context.Context, a *Account) (*policy, error) {
+	if dn := a.First("pwdPolicySubentry"); dn != "" {
+		p, err := d.policy(ctx, dn)
+		if err != nil {
+			return nil, fmt.Errorf("reading the password policy %q: %w", dn, err)
+		}
+		return p, nil
+	}
+	dn := d.config.PasswordPolicyDN
+	if dn == "" || !a.dialect.hasPolicies() {
+		return nil, nil
+	}
+	p, err := d.policy(ctx, dn)
+	if err == nil && p == nil {
+		err = errNoPolicy
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading the password policy %q (ldap.password_policy_dn): %w", dn, err)
+	}
+	return p, nil
+}
+
+// errNoPolicy says why nothing came of reading a policy.
+var errNoPolicy = errors.New("it does not exist, is no pwdPolicy or is hidden from the service account")
+
+// policy returns the password policy at dn, nil if the service account does not
+// see one there.
 func (d *Directory) policy(ctx context.Context, dn string) (*policy, error) {
 	if p, ok := d.policies.get(dn, d.now()); ok {
 		return p, nil
 	}
-	result, _, err := d.search(ctx, func(*dialect) *ldap.SearchRequest {
-		return request(dn, ldap.ScopeBaseObject, 1, d.timeout, "(objectClass=pwdPolicy)", []string{"pwdMaxAge", "pwdLockoutDuration"})
-	})
-	hidden := ldap.IsErrorAnyOf(err, ldap.LDAPResultNoSuchObject, ldap.LDAPResultInsufficientAccessRights)
-	if err != nil && !hidden {
+	result, _, err := d.search(ctx, func(*dialect) *ldap.SearchRequest { return policyRequest(dn, d.timeout) })
+	p, err := readPolicy(result, err)
+	if err != nil {
 		return nil, err
 	}
-	var p *policy
-	if !hidden && len(result.Entries) == 1 {
-		e := &Account{entry: result.Entries[0]}
-		p = &policy{}
-		if p.maxAge, err = e.seconds("pwdMaxAge"); err != nil {
-			return nil, err
-		}
-		if p.lockout, err = e.seconds("pwdLockoutDuration"); err != nil {
-			return nil, err
-		}
+	if p != nil || dn != d.config.PasswordPolicyDN { // that one keeps people out until it is seen
+		d.policies.put(dn, p, d.now())
 	}
-	d.policies.put(dn, p, d.now())
+	return p, nil
+}
+
+// policyRequest returns the search for the policy at dn.
+func policyRequest(dn string, timeout time.Duration) *ldap.SearchRequest {
+	return request(dn, ldap.ScopeBaseObject, 1, timeout, "(objectClass=pwdPolicy)", []string{"pwdMaxAge", "pwdLockoutDuration"})
+}
+
+// readPolicy returns the policy in the answer to a [policyRequest], nil if there
+// is none to be seen.
+func readPolicy(result *ldap.SearchResult, err error) (*policy, error) {
+	switch {
+	case ldap.IsErrorAnyOf(err, ldap.LDAPResultNoSuchObject, ldap.LDAPResultInsufficientAccessRights):
+		return nil, nil
+	case err != nil:
+		return nil, err
+	case len(result.Entries) == 0:
+		return nil, nil
+	}
+	e, p := &Account{entry: result.Entries[0]}, &policy{}
+	if p.maxAge, err = e.seconds("pwdMaxAge"); err != nil {
+		return nil, err
+	}
+	if p.lockout, err = e.seconds("pwdLockoutDuration"); err != nil {
+		return nil, err
+	}
 	return p, nil
 }
 
