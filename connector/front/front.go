@@ -46,7 +46,8 @@ type Options struct {
 	// means 60 s. A person may have to find a smart card and type its PIN.
 	AskedTimeout time.Duration
 	// HandshakesPerAddress is the most handshakes that may be in progress from
-	// one address, for IPv6 from one /64 network; 0 means 256.
+	// one address, for IPv6 from one /64 network; 0 means 256. A /48 network
+	// may hold half of MaxHandshakes.
 	HandshakesPerAddress int
 	// MaxHandshakes is the most handshakes in progress at all; 0 means 2048.
 	MaxHandshakes int

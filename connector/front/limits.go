@@ -11,17 +11,17 @@ import (
 )
 
 // limits bound what connections hold, such as handshakes in progress: for each
-// source of connections and in all.
+// source of connections, for each large IPv6 network and in all.
 //
 // Being full must not mean being closed, or whoever fills them keeps everybody
 // else out. So room is made for a newcomer: whoever holds most loses the oldest
 // place. Only who holds most already is turned away, and so nobody can take
 // from others more than leaves them as much as they have themselves.
 //
-// Places are counted in a tree, everybody at its root and the sources at its
-// leaves, in which every node keeps its children in a heap, the one with most
-// places on top. Thus entering and leaving cost O(log n), also while the limits
-// are full and somebody knocks all the time.
+// Places are counted in a tree, everybody at its root, networks below it and the
+// sources at its leaves. Every node keeps its children in a heap with the one on
+// top that has most places, so that entering and leaving cost O(log n), also
+// while the limits are full and somebody knocks all the time.
 type limits struct {
 	perSource int
 	message   string // what to log when a connection was closed
@@ -151,8 +151,17 @@ func (l *limits) tell() (n int) {
 // sourceFor returns the node that connections from the address are counted in.
 // It may be empty: then it must be filled, and it will be, because whoever has
 // nothing is not turned away by [node.victim].
+//
+// An IPv6 source is a part of its /48 network, which may hold half of all: that
+// is what a customer or a tunnel gets, and with the sources in one of them
+// anybody could be 65536.
 func (l *limits) sourceFor(a netip.Addr) *node {
-	return l.node(sourceOf(a), l.perSource, &l.all)
+	parent := &l.all
+	if a.Is6() {
+		network, _ := a.Prefix(48)
+		parent = l.node(network, (l.all.limit+1)/2, parent)
+	}
+	return l.node(sourceOf(a), l.perSource, parent)
 }
 
 func (l *limits) node(prefix netip.Prefix, limit int, parent *node) *node {

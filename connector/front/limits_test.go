@@ -122,6 +122,45 @@ func TestA10_LimitsAreFair(t *testing.T) {
 	}
 }
 
+// TestA10_ANetworkOfIPv6CountsOnce: a /48 is what one customer gets, or one
+// tunnel, and it has 65536 networks that count as one source each.
+func TestA10_ANetworkOfIPv6CountsOnce(t *testing.T) {
+	const total = 32
+	h := &house{Limits: front.NewLimits(8, total)}
+	// from is the address of guest i in the network, each in a /64 of its own.
+	from := func(network string, i int) string { return fmt.Sprintf("2001:db8:%s:%x::1", network, i) }
+	let := func(addr string, want bool, loser string) {
+		t.Helper()
+		ok, lost := h.enter(addr)
+		if ok != want || (lost != nil) != (loser != "") || lost != nil && lost.from != netip.MustParseAddr(loser) {
+			t.Fatalf("%s: let in = %v, closed = %v; want %v, %q", addr, ok, lost, want, loser)
+		}
+	}
+	for i := range total / 2 {
+		let(from("a", i), true, "")
+	}
+	let(from("a", 100), true, from("a", 0)) // half of all is a network's most
+	let("2001:db8:a:1::2", false, "")       // and it has the most of that network
+
+	for i := range total / 4 {
+		let(from("b", i), true, "")
+		let(fmt.Sprintf("10.0.0.%d", i), true, "")
+	}
+	let("10.0.1.1", true, from("a", 1))    // full: who has most, counted by networks, has to leave
+	let(from("c", 1), true, from("a", 2))  // from anywhere else
+	let(from("b", 99), true, from("a", 3)) // and b has less than a
+	let(from("a", 200), true, from("a", 4))
+	if n := len(h.guests); n != total {
+		t.Errorf("%d guests, want %d", n, total)
+	}
+	for _, g := range h.guests {
+		g.leave()
+	}
+	if !h.Empty() {
+		t.Error("all have left and yet something is remembered")
+	}
+}
+
 // TestA10_WhoHasToLeaveIsWaitedFor: a place that was taken away is not free
 // without end before its holder has left.
 func TestA10_WhoHasToLeaveIsWaitedFor(t *testing.T) {
