@@ -131,7 +131,12 @@ func (d *decoder) section(n *yaml.Node, key string, v reflect.Value) {
 		}
 		seen[name.Value] = name
 		f := slices.IndexFunc(known, func(f field) bool { return f.key == name.Value })
-		if f < 0 {
+		switch {
+		case f < 0 && n.Style&yaml.FlowStyle != 0 && isNull(value):
+			// It may be what stands behind a comma in a value, maybe a secret one.
+			d.add(name, key, "no value follows; "+useQuotes)
+			continue
+		case f < 0:
 			d.unknown(name, key, known)
 			continue
 		}
@@ -198,11 +203,15 @@ func (d *decoder) list(n *yaml.Node, key string, v reflect.Value) {
 
 // scalar returns the text of a single value.
 func (d *decoder) scalar(n *yaml.Node, key, want string) (string, bool) {
-	if n.Kind != yaml.ScalarNode {
+	switch {
+	case n.Kind == yaml.ScalarNode:
+		return n.Value, true
+	case n.Style&yaml.FlowStyle != 0:
+		d.add(n, key, "must be %s, not a list or a section; %s", want, useQuotes)
+	default:
 		d.add(n, key, "must be %s, not a list or a section", want)
-		return "", false
 	}
-	return n.Value, true
+	return "", false
 }
 
 func (d *decoder) text(n *yaml.Node, key string, v reflect.Value) {

@@ -68,9 +68,19 @@ func checkText(data []byte) *Mistake {
 	return nil
 }
 
+// useQuotes is for values between brackets or braces, in which YAML takes all of
+// these for its own.
+const useQuotes = "put values that hold ? : , # or braces in quotes"
+
 var (
 	syntaxError   = regexp.MustCompile(`^yaml: (?:line (\d+): )?(.*)$`)
 	unknownAnchor = regexp.MustCompile(`^unknown anchor '(.*)' referenced$`)
+	// fromZero finds the messages whose line the parser counts from 0.
+	fromZero = regexp.MustCompile(`^(did not find expected (',' or|key|'-'|node content|<)|found undefined tag handle)`)
+	// flowPart finds, between brackets or braces, what may hold anything (texts
+	// in quotes and comments) or, as its group, a character that ends a value
+	// without quotes in its midst.
+	flowPart = regexp.MustCompile(`"(?:[^"\\]|\\.)*"|'[^']*'|(?:^|\s)#.*|[^\s,:?\[\]{}]([?\[{])`)
 )
 
 // syntaxWords says what the parser means, by a part of what it says.
@@ -82,8 +92,8 @@ var syntaxWords = []struct{ part, text string }{
 	{"did not find expected key", `this does not fit the lines above; check the indentation`},
 	{"did not find expected '-'", `this does not fit the list above; check the indentation`},
 	{"block sequence entries are not allowed", `a list cannot begin here; put it on the next line, or write [a, b]`},
-	{"',' or ']'", `a list in brackets that does not end, or lacks a comma`},
-	{"',' or '}'", `a section in braces that does not end, or lacks a comma`},
+	{"',' or ']'", `a list in brackets that does not end, or lacks a comma; ` + useQuotes},
+	{"',' or '}'", `a section in braces that does not end, or lacks a comma; ` + useQuotes},
 	{"unknown escape character", `in double quotes a backslash begins an escape; write a Windows path in single quotes`},
 	{"unexpected end of stream", `a text in quotes that does not end`},
 	{"unexpected document indicator", `a text in quotes that does not end`},
@@ -102,9 +112,11 @@ func syntaxMistake(data []byte, err error) *Mistake {
 	if match == nil {
 		return m
 	}
-	if n, err := strconv.Atoi(match[1]); err == nil && n > 0 {
-		m.Line = n
+	m.Line, _ = strconv.Atoi(match[1]) // none is 0
+	if fromZero.MatchString(match[2]) {
+		m.Line++
 	}
+	m.Line = max(m.Line, 1)
 	if anchor := unknownAnchor.FindStringSubmatch(match[2]); anchor != nil {
 		m.Line, m.Column = find(data, "*"+anchor[1])
 		m.Text = "a value that begins with * must be in quotes"
@@ -125,10 +137,32 @@ func syntaxMistake(data []byte, err error) *Mistake {
 			return &Mistake{Line: n, Column: i + 1, Text: "a tab; YAML indents with spaces"}
 		}
 	}
-	line := lines[m.Line-1]
-	m.Column = 1 + len(line) - len(strings.TrimLeft(line, " "))
+	m.Column = 1 + indentOf(lines[m.Line-1])
+	if strings.HasSuffix(m.Text, useQuotes) {
+		m.endedValue(lines)
+	}
 	return m
 }
+
+// endedValue moves m, which stands where a list in brackets or a section in
+// braces begins, to the character that ended a value in it too early, if there
+// is such a one.
+func (m *Mistake) endedValue(lines []string) {
+	for i, line := range lines[m.Line-1:] {
+		if i > 0 && strings.TrimSpace(line) != "" && indentOf(line) < m.Column && strings.Trim(line, "]}, \r") != "" {
+			return // the next key: what began above did not end
+		}
+		for _, part := range flowPart.FindAllStringSubmatchIndex(line, -1) {
+			if at := part[2]; at >= 0 {
+				m.Line, m.Column = m.Line+i, 1+utf8.RuneCountInString(line[:at])
+				m.Text = fmt.Sprintf("a value in brackets or braces that holds a %c; %s", line[at], useQuotes)
+				return
+			}
+		}
+	}
+}
+
+func indentOf(line string) int { return len(line) - len(strings.TrimLeft(line, " ")) }
 
 // find returns the place of the first text in data.
 func find(data []byte, text string) (line, column int) {

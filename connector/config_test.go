@@ -104,6 +104,8 @@ func TestConfigMistakes(t *testing.T) {
 		{"section for a duration", "session: {lifetime: {a: b}}", []string{"5:21: session.lifetime: must be a single value"}},
 		{"section for a number", "signing: {rsa_bits: [1]}", []string{"must be a number, not a list or a section"}},
 		{"true for a text", "site_name: true", []string{"5:12: site_name: must be a text; if true is meant as one, put it in quotes"}},
+		{"colon in a list", "wsfed: {issuer: urn:x, relying_parties: [{realm: urn:y, reply_urls: [https://a.example/: b]}]}", []string{"reply_urls[0]: must be a text, not a list or a section; put values that hold ? : , # or braces in quotes"}},
+		{"comma in a section in braces", "log: {level: info,debug}", []string{"5:19: log: no value follows; put values that hold ? : , # or braces in quotes"}},
 		{"text for a number", "signing: {rsa_bits: big}", []string{`5:21: signing.rsa_bits: must be a number, without quotes, not "big"`}},
 		{"quoted number", `signing: {rsa_bits: "3072"}`, []string{`must be a number, without quotes, not "3072"`}},
 		{"octal number", "signing: {rsa_bits: 04000}", []string{"does not begin with 0, not 04000"}},
@@ -169,6 +171,15 @@ func TestConfigWholeFile(t *testing.T) {
 		{"open quotes", "url: \"https://x\n", "does not end"},
 		{"open bracket", "a: [b, c\n", "a list in brackets that does not end"},
 		{"open brace", "a: {b: c\n", "a section in braces that does not end"},
+		{"open bracket below other lines", "url: x\na: [b,\n  c\nsite_name: what?\n", "f.yaml:2:1: a list in brackets that does not end, or lacks a comma; put values that hold ? : , # or braces in quotes"},
+		{"query in a list", "a:\n  b: [https://rp/, https://rp/cb?x=1]\n", "f.yaml:2:33: a value in brackets or braces that holds a ?; put values that hold ? : , # or braces in quotes"},
+		{"query in a list in line 1", "a: [https://rp/cb?x=1]\n", "f.yaml:1:18: a value in brackets or braces that holds a ?"},
+		{"query in a list of several lines", "a: b\nc: [\n  \"q?\", 'it''s?', # why?\n  https://rp/ü?x=1,\n]\n", "f.yaml:4:15: a value in brackets or braces that holds a ?"},
+		{"query in a section in braces", "a: b\nc: {d: https://rp/cb?x=1}\n", "f.yaml:2:21: a value in brackets or braces that holds a ?"},
+		{"braces in a section in braces", "a: b\nc: {d: (uid={user})}\n", "f.yaml:2:13: a value in brackets or braces that holds a {"},
+		{"brackets in a list", "a: b\nc: [ldaps://[fd00::1]]\n", "f.yaml:2:13: a value in brackets or braces that holds a ["},
+		{"two colons in a list", "a: b\nc: [d: e: f]\n", "f.yaml:2:1: a list in brackets"},
+		{"list without a value", "a: b\nc: [d,,e]\n", "f.yaml:2:1: a value is missing"},
 		{"Windows path", "a:\n  b: \"C:\\windows\"\n", "f.yaml:2:3: in double quotes a backslash begins an escape"},
 		{"colon in a value", "a: b: c\n", "a colon where none is expected"},
 		{"at sign", "url: @x\n", "a character that cannot begin a value"},
@@ -378,6 +389,8 @@ func TestE12_NoMistakeShowsASecret(t *testing.T) {
 		"\"bind_password:" + canary + "\": x",
 		"? bind_password:" + canary + "\n  : x",
 		"bind_password \"" + canary + "\": x",
+		"{bind_password: a," + canary + "}",
+		"{bind_password: a?" + canary + "}",
 	} {
 		text := strings.Replace(least, `ldap: {urls: ["ldaps://dc1"], base_dn: "dc=fabrikam"}`, "ldap:\n  "+line, 1)
 		_, err := parse(t, text)
