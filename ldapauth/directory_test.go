@@ -41,14 +41,14 @@ func sites() map[string]func(t *testing.T) site {
 	memPeople := func(ad bool) []condition {
 		list := []condition{
 			{"jon", "", ""},
-			{"dora", denial.AccountLocked, denial.AccountLocked},
+			{"dora", denial.AccountLocked, denial.AccountDisabled},
 			{"liam", denial.AccountLocked, denial.AccountLocked},
 			{"eve", denial.AccountLocked, denial.AccountExpired},
 			{"nina", denial.MustChangePassword, denial.MustChangePassword},
 			{"paul", denial.PasswordExpired, denial.PasswordExpired},
 		}
 		if ad {
-			list[1] = condition{"dora", denial.AccountDisabled, denial.AccountDisabled}
+			list[1].bind = denial.AccountDisabled
 			list[3].bind = denial.AccountExpired
 		}
 		return list
@@ -88,7 +88,7 @@ func sites() map[string]func(t *testing.T) site {
 				config: c, password: s.Password,
 				people: []condition{
 					{"jon", "", ""},
-					{"dis", denial.AccountLocked, denial.AccountLocked},
+					{"dis", denial.AccountLocked, denial.AccountDisabled},
 					{"exp", denial.AccountLocked, denial.AccountExpired},
 					{"lck", denial.AccountLocked, denial.AccountLocked},
 					{"mcp", denial.MustChangePassword, denial.MustChangePassword},

@@ -157,7 +157,8 @@ func checkValidity(a *Account, now time.Time) error {
 	return nil
 }
 
-// permanentLock is the time of a lock that only an administrator ends.
+// permanentLock is the time of a lock that only an administrator ends. OpenLDAP
+// itself never sets it, so it is not for wrong passwords: the account is disabled.
 const permanentLock = "000001010000Z"
 
 // checkLock reads pwdAccountLockedTime. The overlay leaves the mark of a lock
@@ -168,7 +169,7 @@ func checkLock(a *Account, now time.Time) error {
 	case "":
 		return nil
 	case permanentLock:
-		return denial.New(denial.AccountLocked, "locked by an administrator (pwdAccountLockedTime)")
+		return denial.New(denial.AccountDisabled, "locked by an administrator (pwdAccountLockedTime)")
 	}
 	since, err := a.time("pwdAccountLockedTime")
 	switch {

@@ -108,7 +108,7 @@ func TestC10_OpenLDAPState(t *testing.T) {
 		want   denial.Reason
 	}{
 		{"a normal account", attrs{"pwdChangedTime": "20261101000000Z"}, lenient, ""},
-		{"locked for good", attrs{"pwdAccountLockedTime": "000001010000Z"}, lenient, denial.AccountLocked},
+		{"locked by an administrator", attrs{"pwdAccountLockedTime": "000001010000Z"}, lenient, denial.AccountDisabled},
 		{"locked, policy unknown", attrs{"pwdAccountLockedTime": "20200101000000Z"}, nil, denial.AccountLocked},
 		{"locked until an administrator acts", attrs{"pwdAccountLockedTime": "20200101000000Z"}, &policy{}, denial.AccountLocked},
 		{"locked 29 minutes ago", attrs{"pwdAccountLockedTime": "20261118100100Z"}, lenient, denial.AccountLocked},
@@ -157,7 +157,7 @@ func TestALockThatAPasswordHasEndedIsNoLock(t *testing.T) {
 	}
 	a = accountWith(openLDAP, map[string]string{"pwdAccountLockedTime": permanentLock})
 	a.proved.Store(true)
-	if got := reasonFor(a.State(now)); got != denial.AccountLocked {
+	if got := reasonFor(a.State(now)); got != denial.AccountDisabled {
 		t.Errorf("a lock by the administrator: %q", got)
 	}
 }

@@ -207,7 +207,7 @@ func TestC10_StateIsAskedWhateverTheProof(t *testing.T) {
 			"nina": denial.MustChangePassword, "paul": denial.PasswordExpired,
 		},
 		memdir.OpenLDAP: {
-			"jon": "", "dora": denial.AccountLocked, "liam": denial.AccountLocked, "eve": denial.AccountExpired,
+			"jon": "", "dora": denial.AccountDisabled, "liam": denial.AccountLocked, "eve": denial.AccountExpired,
 			"nina": denial.MustChangePassword,
 		},
 	} {
