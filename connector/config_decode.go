@@ -21,9 +21,9 @@ import (
 // not fit. It is stricter than the library's: nothing that the operator wrote is
 // passed over, and each mistake has its place and words that do not need Go.
 type decoder struct {
-	file     string // as it stands in messages
-	dir      string // where relative paths start
-	sections map[string][]string
+	file     string              // as it stands in messages
+	dir      string              // where relative paths start
+	sections map[string][]string // by folded key
 	mistakes []Mistake
 	warnings []string
 	places   map[string]place // by full key
@@ -167,13 +167,13 @@ func (d *decoder) unknown(name *yaml.Node, section string, known []field) {
 		d.meant[under(section, before)] = true
 		return
 	}
-	closest, least := "", 1+max(1, len(name.Value)/3)
+	closest, least := "", 1+max(1, len(folded(name.Value))/3)
 	for _, f := range known {
 		if n := distance(name.Value, f.key); n < least {
 			closest, least = f.key, n
 		}
 	}
-	elsewhere := d.sections[name.Value]
+	elsewhere := d.sections[folded(name.Value)]
 	switch {
 	case closest != "":
 		d.meant[under(section, closest)] = true
@@ -280,12 +280,13 @@ func fields(t reflect.Type) []field {
 	return fs
 }
 
-// sectionsByKey returns where each key of the struct t and what is in it stands.
+// sectionsByKey returns where each key of the struct t and what is in it stands;
+// the keys are folded.
 // The sections that are lists have no place of their own to point to and are
 // called by the name of the list.
 func sectionsByKey(t reflect.Type, section string, into map[string][]string) map[string][]string {
 	for _, f := range fields(t) {
-		into[f.key] = append(into[f.key], sectionName(section))
+		into[folded(f.key)] = append(into[folded(f.key)], sectionName(section))
 		ft := t.FieldByIndex(f.index).Type
 		for ft.Kind() == reflect.Pointer || ft.Kind() == reflect.Slice {
 			ft = ft.Elem()
@@ -325,9 +326,20 @@ func printable(text string) string {
 	return text
 }
 
+var noDashes = strings.NewReplacer("-", "", "_", "")
+
+// folded returns a key without what people write differently: bindDN, bind-dn
+// and bind_dn are one.
+func folded(key string) string { return noDashes.Replace(strings.ToLower(key)) }
+
 // distance returns how many letters must be inserted, removed, replaced or
-// swapped with their neighbour to make b of a.
+// swapped with their neighbour to make b of a, both folded. If a single swap of
+// two letters does it, they need not be neighbours.
 func distance(a, b string) int {
+	a, b = folded(a), folded(b)
+	if swapped(a, b) {
+		return 1
+	}
 	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
 	for j := range row {
 		last[j] = j
@@ -347,6 +359,20 @@ func distance(a, b string) int {
 		before, last, row = last, row, before
 	}
 	return last[len(b)]
+}
+
+// swapped reports whether b is a with two letters in each other's place.
+func swapped(a, b string) bool {
+	if len(a) != len(b) {
+		return false
+	}
+	var differ []int
+	for i := range len(a) {
+		if a[i] != b[i] {
+			differ = append(differ, i)
+		}
+	}
+	return len(differ) == 2 && a[differ[0]] == b[differ[1]] && a[differ[1]] == b[differ[0]]
 }
 
 // validation notes what the sections found wrong with their values, at the place

@@ -86,6 +86,12 @@ func TestConfigMistakes(t *testing.T) {
 		{"letters swapped", "session: {lifetiem: 1h}", []string{"5:11: session.lifetiem: unknown key; did you mean lifetime?"}},
 		{"misspelt and required", "wsfed: {isuer: x, relying_partys: []}", []string{"5:9: wsfed.isuer: unknown key; did you mean issuer?", "5:19: wsfed.relying_partys: unknown key; did you mean relying_parties?"}},
 		{"letters of a short key swapped", "log: {leevl: info}", []string{"5:7: log.leevl: unknown key; did you mean level?"}},
+		{"any two letters swapped", "lpad: {}", []string{"5:1: lpad: unknown key; did you mean ldap?"}},
+		{"capitals", "URL: x", []string{"5:1: URL: unknown key; did you mean url?"}},
+		{"camel case", "certificate: {ip_ranges: [10.0.0.0/8], caFiles: [a]}", []string{"5:40: certificate.caFiles: unknown key; did you mean ca_files?"}},
+		{"hyphens", "audit-file: x", []string{"5:1: audit-file: unknown key; did you mean audit_file?"}},
+		{"camel case of another section", "bindDN: x", []string{"5:1: bindDN: unknown key here; it belongs in ldap"}},
+		{"short key that is like no other", "foo: x", []string{"unknown key; there are url,"}},
 		{"no blank after a quoted key", `session: {"lifetime:8h": x}`, []string{"5:11: session.lifetime: a blank is missing after the colon"}},
 		{"unreadable section lacks nothing", "certificate: x", []string{"5:14: certificate: must be a section"}},
 		{"null section lacks nothing", "wsfed:", []string{"5:1: wsfed: nothing follows"}},
@@ -150,6 +156,31 @@ func TestConfigMistakes(t *testing.T) {
 				}
 			}
 		})
+	}
+}
+
+func TestDistance(t *testing.T) {
+	for _, tt := range []struct {
+		a, b string
+		want int
+	}{
+		{"bindDN", "bind_dn", 0},
+		{"ca-files", "ca_files", 0},
+		{"lpad", "ldap", 1},
+		{"tsl", "tls", 1},
+		{"Timoeuts", "timeout", 2},
+		{"lpadd", "ldap", 3},
+		{"url", "urls", 1},
+		{"", "url", 3},
+		{"a", "", 1},
+		{"ab", "cd", 2},
+	} {
+		if got := distance(tt.a, tt.b); got != tt.want {
+			t.Errorf("distance(%q, %q) = %d, want %d", tt.a, tt.b, got, tt.want)
+		}
+		if got := distance(tt.b, tt.a); got != tt.want {
+			t.Errorf("distance(%q, %q) = %d, want %d", tt.b, tt.a, got, tt.want)
+		}
 	}
 }
 
