@@ -129,7 +129,7 @@ func defaultConfig(dir string) *Config {
 
 // LoadConfig reads the configuration file called name. The error is a
 // [*ConfigError] that holds every mistake in it, unless the file cannot be
-// read.
+// read. Rights on the file that are too wide are such a mistake.
 func LoadConfig(name string) (*Config, error) {
 	dir, err := filepath.Abs(filepath.Dir(name))
 	if err != nil {
@@ -139,13 +139,19 @@ func LoadConfig(name string) (*Config, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configuration file: %w", err)
 	}
-	return ParseConfig(data, name, dir)
+	return parseConfig(data, name, dir, func(literal bool) (string, error) { return checkFile(name, literal) })
 }
 
 // ParseConfig reads a configuration file that is called name in messages and
 // whose relative paths start at the folder dir. The secrets that stand in files
 // of their own are read; no other file is. The error is a [*ConfigError].
 func ParseConfig(data []byte, name, dir string) (*Config, error) {
+	return parseConfig(data, name, dir, func(bool) (string, error) { return "", nil })
+}
+
+// parseConfig is ParseConfig with a check of the file that the data is from,
+// which is told whether a secret stands in it.
+func parseConfig(data []byte, name, dir string, check func(literal bool) (warning string, err error)) (*Config, error) {
 	root, mistake := parseDocument(data)
 	if mistake != nil {
 		mistake.File = name
@@ -161,6 +167,12 @@ func ParseConfig(data []byte, name, dir string) (*Config, error) {
 	}
 	d.decode(root, "", reflect.ValueOf(c).Elem())
 	d.validation(c.Validate())
+	switch warning, err := check(d.literal); {
+	case err != nil:
+		d.mistakes = append(d.mistakes, Mistake{File: name, Line: 1, Column: 1, Text: err.Error()})
+	case warning != "":
+		d.warnings = append(d.warnings, warning)
+	}
 	if err := sorted(d.mistakes); err != nil {
 		return nil, err
 	}

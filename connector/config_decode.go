@@ -26,6 +26,7 @@ type decoder struct {
 	sections map[string][]string // by folded key
 	mistakes []Mistake
 	warnings []string
+	literal  bool             // a secret stands in the file itself
 	places   map[string]place // by full key
 	meant    map[string]bool  // full keys of which a misspelt one was probably meant
 }

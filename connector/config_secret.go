@@ -8,6 +8,7 @@ import (
 	"os"
 	"reflect"
 	"regexp"
+	"runtime"
 	"slices"
 	"strings"
 
@@ -30,6 +31,7 @@ func (d *decoder) secret(n *yaml.Node, key string, v reflect.Value) {
 	if n.Style&(yaml.LiteralStyle|yaml.FoldedStyle) != 0 {
 		text = cutNewline(text)
 	}
+	d.literal = d.literal || variable.ReplaceAllString(text, "") != ""
 	text, err := expand(text)
 	switch {
 	case err != nil:
@@ -116,6 +118,36 @@ func readSecret(path string) (text secret.String, warning string, err error) {
 	default:
 		return secret.New(s), warning, nil
 	}
+}
+
+// checkFile looks at the rights on the configuration file. Whoever may change it
+// chooses the authorities that are trusted; and with literal, a secret stands in
+// it. A group that may change it is warned of alone, because that is how some
+// administrators share their work.
+func checkFile(path string, literal bool) (warning string, err error) {
+	if literal && runtime.GOOS == "windows" {
+		return private.Check(path)
+	}
+	info, err := os.Stat(path)
+	if err != nil || runtime.GOOS == "windows" {
+		return "", err // the modes of Windows say nothing
+	}
+	mode, fix := info.Mode().Perm(), "chmod go-w "+path
+	if literal {
+		fix = "chmod 600 " + path
+	}
+	switch {
+	case mode&0o002 != 0:
+		return "", fmt.Errorf("every user of this computer may change this file (mode %04o), and with it who can sign in: run %s", mode, fix)
+	case mode&0o020 != 0 && (!literal || mode&0o004 == 0):
+		return fmt.Sprintf("its group may change the file %s (mode %04o), and with it who can sign in: if that is not meant, run %s", path, mode, fix), nil
+	case !literal:
+		return "", nil
+	}
+	if warning, err = private.Check(path); err != nil {
+		err = fmt.Errorf("%w, or move the secret to a file of its own", err)
+	}
+	return warning, err
 }
 
 // fileError says what an error about a file means to an operator.

@@ -385,6 +385,64 @@ func TestH7_SecretsThatOthersCanReadAreRefused(t *testing.T) {
 	}
 }
 
+// TestH7_ConfigFileThatOthersMayChange is about the file itself: who may change
+// it decides who can sign in, and a secret in it is as good as its rights.
+func TestH7_ConfigFileThatOthersMayChange(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("file modes say nothing on Windows")
+	}
+	t.Setenv("ADC_TEST_SECRET", "Canary-Secret")
+	inLDAP := func(password string) string {
+		return strings.Replace(least, "ldap: {", "ldap: {bind_dn: cn=svc, bind_password: '"+password+"', ", 1)
+	}
+	literal, reference := inLDAP("Canary-Secret"), inLDAP("${ADC_TEST_SECRET}${ADC_TEST_SECRET}")
+	pfx := strings.Replace(least, "cert_file: c.pem, key_file: k.pem", "pfx_file: c.pfx, pfx_password: Canary-Secret", 1)
+	for _, tt := range []struct {
+		name, text     string
+		mode           os.FileMode
+		warning, wrong string // "" means: none
+	}{
+		{"no secret", least, 0o600, "", ""},
+		{"no secret, read by all", least, 0o644, "", ""},
+		{"no secret, read-only", least, 0o444, "", ""},
+		{"no secret, written by the group", least, 0o664, "its group may change ", ""},
+		{"no secret, written by all", least, 0o666, "", "every user of this computer may change this file (mode 0666), and with it who can sign in: run chmod go-w "},
+		{"no secret, written by others alone", least, 0o602, "", "run chmod go-w "},
+		{"secret", literal, 0o600, "", ""},
+		{"secret, read by the group", literal, 0o640, "its group may read ", ""},
+		{"secret, written by the group", literal, 0o660, "its group may change ", ""},
+		{"secret, read by all", literal, 0o644, "", "every user of this computer may read the file "},
+		{"secret, read by others alone", literal, 0o604, "", "run chmod 600 "},
+		{"secret, written by the group and read by all", literal, 0o664, "", "run chmod 600 "},
+		{"secret, written by all", literal, 0o666, "", "run chmod 600 "},
+		{"secret from the environment, read by all", reference, 0o644, "", ""},
+		{"half a secret from the environment, read by all", inLDAP("x${ADC_TEST_SECRET}"), 0o644, "", "or move the secret to a file of its own"},
+		{"secret of a key, read by all", pfx, 0o644, "", "or move the secret to a file of its own"},
+		{"secret and another mistake", literal + "x: y\n", 0o644, "", "run chmod 600 "},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "f.yaml")
+			if err := errors.Join(os.WriteFile(path, []byte(tt.text), 0o600), os.Chmod(path, tt.mode)); err != nil {
+				t.Fatal(err)
+			}
+			c, err := LoadConfig(path)
+			if tt.wrong != "" {
+				got := mistakes(t, err)
+				if len(got) == 0 || !strings.HasPrefix(got[0], path+":1:1: ") || !strings.Contains(got[0], tt.wrong) {
+					t.Errorf("mistakes %q, want %q first, at the begin of the file", got, tt.wrong)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if got := strings.Join(c.Warnings(), "\n"); (got != "") != (tt.warning != "") || !strings.Contains(got, tt.warning) {
+				t.Errorf("warnings %q, want %q", got, tt.warning)
+			}
+		})
+	}
+}
+
 // TestE12_NoMistakeShowsASecret puts a secret in every place where it does not
 // belong but a tired administrator may put it.
 func TestE12_NoMistakeShowsASecret(t *testing.T) {
