@@ -101,7 +101,7 @@ func (d *Directory) find(ctx context.Context, filter func(*dialect) string) (*Ac
 	case sizeLimit(err), err == nil && len(result.Entries) > 1:
 		return nil, denial.New(denial.SeveralAccounts, "more than one entry fits")
 	case ldap.IsErrorWithCode(err, ldap.LDAPResultNoSuchObject):
-		return nil, fmt.Errorf("base_dn %q does not exist or is hidden from the service account: %w", d.config.BaseDN, err)
+		return nil, fmt.Errorf("base_dn %q does not exist or is hidden from the service account: %w", d.config.BaseDN, inWords(err))
 	case ldap.IsErrorWithCode(err, ldap.LDAPResultReferral):
 		return nil, fmt.Errorf("base_dn %q is held by another server, and referrals are not followed: list that server in urls", d.config.BaseDN)
 	case err != nil:

@@ -102,7 +102,7 @@ func (s *server) checkContent(c *conn, r *report) {
 	checkClock(root, s.d.now(), r)
 	base := s.d.config.BaseDN
 	if _, err := c.ldap.Search(request(base, ldap.ScopeBaseObject, 1, s.d.timeout, "(objectClass=*)", []string{"objectClass"})); err != nil {
-		r.add(Failure, "the base %q cannot be read: check ldap.base_dn and the rights of the service account (%v)", base, unwrapped(err))
+		r.add(Failure, "the base %q cannot be read: check ldap.base_dn and the rights of the service account (%v)", base, inWords(err))
 		return
 	}
 	r.add(OK, "the base %s is there", base)
@@ -120,10 +120,10 @@ func (s *server) checkUsers(c *conn, r *report) *Account {
 	filter := s.d.userFilter(c.dialect).anyone()
 	start := time.Now()
 	result, err := c.ldap.Search(subtree(s.d.config.BaseDN, 1, s.d.timeout, filter, s.d.attributesOf(c.dialect)))
-	took := time.Since(start).Round(time.Millisecond)
+	took := time.Since(start)
 	switch {
 	case err != nil && !sizeLimit(err):
-		r.add(Failure, "searching for people with %s: %v", filter, unwrapped(err))
+		r.add(Failure, "searching for people with %s: %v", filter, inWords(err))
 		return nil
 	case len(result.Entries) == 0:
 		r.add(Failure, "no person found with %s: check ldap.base_dn, ldap.user_filter and the rights of the service account", filter)
@@ -138,9 +138,17 @@ func (s *server) checkUsers(c *conn, r *report) *Account {
 		r.add(Failure, "the entry %s shows no userAccountControl, so that disabled accounts cannot be told: let the service account read it", a.DN)
 		return nil
 	}
-	r.add(OK, "people are found (%s, in %v)", a.DN, took)
+	r.add(OK, "people are found (%s, in %s)", a.DN, milliseconds(took))
 	s.checkUserSearch(c, r)
 	return a
+}
+
+// milliseconds writes how long something took.
+func milliseconds(d time.Duration) string {
+	if d < time.Millisecond {
+		return "less than 1 ms"
+	}
+	return fmt.Sprintf("%d ms", d.Milliseconds())
 }
 
 // controlPolicy is the control that a server with password policies supports
@@ -161,7 +169,7 @@ func (s *server) checkPolicy(c *conn, root *ldap.Entry, person *Account, r *repo
 			err = errNoPolicy
 		}
 		if err != nil {
-			r.add(Failure, "the password policy %q cannot be read: check ldap.password_policy_dn and the rights of the service account (%v)", dn, unwrapped(err))
+			r.add(Failure, "the password policy %q cannot be read: check ldap.password_policy_dn and the rights of the service account (%v)", dn, inWords(err))
 			return
 		}
 		r.add(OK, "the password policy %s is read", dn)
@@ -177,7 +185,7 @@ func (s *server) checkUserSearch(c *conn, r *report) {
 	}
 	filter := strings.ReplaceAll(s.d.config.UserSearch, placeholder, "a")
 	if _, err := c.ldap.Search(subtree(s.d.config.BaseDN, 1, s.d.timeout, filter, []string{"1.1"})); err != nil && !sizeLimit(err) {
-		r.add(Failure, "searching for people by a part of their name with %s: %v; check ldap.user_search", filter, unwrapped(err))
+		r.add(Failure, "searching for people by a part of their name with %s: %v; check ldap.user_search", filter, inWords(err))
 		return
 	}
 	r.add(OK, "ldap.user_search is understood (tried as %s)", filter)
@@ -194,7 +202,7 @@ func (s *server) checkGroups(c *conn, r *report) {
 	result, err := c.ldap.Search(subtree(base, 1, s.d.timeout, filter, []string{s.d.config.Groups.Attribute}))
 	switch {
 	case err != nil && !sizeLimit(err):
-		r.add(Failure, "searching for groups under %q with %s: %v", base, filter, unwrapped(err))
+		r.add(Failure, "searching for groups under %q with %s: %v", base, filter, inWords(err))
 	case len(result.Entries) == 0:
 		r.add(Warning, "no group found under %q with %s: check ldap.groups.base_dn and ldap.groups.filter, or set ldap.groups.include: false", base, filter)
 	case s.d.groupName(result.Entries[0]) == "":
@@ -209,6 +217,7 @@ func checkClock(root *ldap.Entry, now time.Time, r *report) {
 	text := root.GetEqualFoldAttributeValue("currentTime")
 	t, ok := generalizedTime(text)
 	if !ok {
+		r.add(OK, "does not tell its time, so its clock cannot be compared with the one of this machine")
 		return
 	}
 	skew := now.Sub(t).Round(time.Second)

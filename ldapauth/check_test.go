@@ -3,6 +3,7 @@ package ldapauth_test
 import (
 	"crypto/tls"
 	"net"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -36,6 +37,9 @@ func TestCheckFindsNothingWrongWithAGoodDirectory(t *testing.T) {
 				t.Errorf("nothing about %q in\n%s", want, text)
 			}
 		}
+		if !regexp.MustCompile(`people are found \(.*, in (less than 1|[1-9][0-9]*) ms\)`).MatchString(text) {
+			t.Errorf("nothing about the time that a search takes in\n%s", text)
+		}
 	})
 }
 
@@ -57,7 +61,7 @@ func TestCheckSaysWhatToDo(t *testing.T) {
 		{"no answer", func(c *ldapauth.Config) { c.URLs[0] = "ldaps://" + frozen(t) }, ldapauth.Failure, "firewalls"},
 		{"another name", func(c *ldapauth.Config) { c.URLs[0] = strings.Replace(c.URLs[0], "127.0.0.1", "localhost", 1) }, ldapauth.Failure, "not for localhost but for 127.0.0.1"},
 		{"unknown issuer", func(c *ldapauth.Config) { c.CAFiles = []setting.File{elsewhere} }, ldapauth.Failure, `add the certificate of "CN=Directory CA" to ldap.ca_files`},
-		{"not TLS", func(c *ldapauth.Config) { c.URLs[0] = strings.Replace(c.URLs[0], "ldaps", "ldap", 1) }, ldapauth.Failure, ""},
+		{"not TLS", func(c *ldapauth.Config) { c.URLs[0] = strings.Replace(c.URLs[0], "ldaps", "ldap", 1) }, ldapauth.Failure, "ldaps://"},
 		{"wrong service password", func(c *ldapauth.Config) { c.BindPassword = secret.New("canary-1") }, ldapauth.Failure, "ldap.bind_dn"},
 		{"wrong base", func(c *ldapauth.Config) { c.BaseDN = "DC=nowhere" }, ldapauth.Failure, "ldap.base_dn"},
 		{"nobody there", func(c *ldapauth.Config) { c.UserFilter = "(&(objectClass=person)(sAMAccountName={0})(sn=Nobody))" }, ldapauth.Failure, "no person found"},
@@ -73,8 +77,48 @@ func TestCheckSaysWhatToDo(t *testing.T) {
 			if level != tt.level || !strings.Contains(text, tt.want) {
 				t.Errorf("want %q in\n%s", tt.want, text)
 			}
+			if m := emptyDetail.FindString(text); m != "" {
+				t.Errorf("a detail that says nothing, %q, in\n%s", m, text)
+			}
 			if strings.Contains(text, "canary-1") {
 				t.Errorf("E12: a finding shows the password:\n%s", text)
+			}
+		})
+	}
+}
+
+// emptyDetail is what is left of a detail that a server did not give.
+var emptyDetail = regexp.MustCompile(`\(\s*\)|:\s*\)|:\s*(?m:$)`)
+
+// OpenLDAP says no more than the number of its answer.
+func TestCheckSaysWhatToDoAboutOpenLDAP(t *testing.T) {
+	s := dirtest.SharedOpenLDAP(t)
+	for _, tt := range []struct {
+		name   string
+		change func(*ldapauth.Config)
+		want   []string
+	}{
+		{"in clear on the port for TLS", func(c *ldapauth.Config) { c.URLs[0] = strings.Replace(c.URLs[0], "ldaps", "ldap", 1) }, []string{"if it speaks TLS, write ldaps://"}},
+		{"the same, anonymously", func(c *ldapauth.Config) {
+			c.URLs[0] = strings.Replace(c.URLs[0], "ldaps", "ldap", 1)
+			c.BindDN, c.BindPassword = "", secret.String{}
+		}, []string{"if it speaks TLS, write ldaps://"}},
+		{"TLS on the port without", func(c *ldapauth.Config) { c.URLs[0] = strings.Replace(s.PlainURL, "ldap", "ldaps", 1) }, []string{"whether it speaks ldaps there"}},
+		{"wrong service password", func(c *ldapauth.Config) { c.BindPassword = secret.New("canary-1") }, []string{"ldap.bind_dn", "(Invalid Credentials)"}},
+		{"wrong base", func(c *ldapauth.Config) { c.BaseDN = "dc=nowhere" }, []string{"ldap.base_dn", "(No Such Object)"}},
+		{"wrong base of groups", func(c *ldapauth.Config) { c.Groups.BaseDN = "dc=nowhere" }, []string{"searching for groups", ": No Such Object"}},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			c := real(s)
+			tt.change(&c)
+			level, text := worst(open(t, short(c)).Check(t.Context()))
+			for _, want := range tt.want {
+				if level != ldapauth.Failure || !strings.Contains(text, want) {
+					t.Errorf("want %q in\n%s", want, text)
+				}
+			}
+			if m := emptyDetail.FindString(text); m != "" {
+				t.Errorf("a detail that says nothing, %q, in\n%s", m, text)
 			}
 		})
 	}
@@ -89,6 +133,10 @@ func TestCheckLooksAtTheClock(t *testing.T) {
 		if level, text := worst(d.Check(t.Context())); level != want {
 			t.Errorf("%v apart:\n%s", offset, text)
 		}
+	}
+	_, text := worst(open(t, real(dirtest.SharedOpenLDAP(t))).Check(t.Context()))
+	if !strings.Contains(text, "✓ "+dirtest.SharedOpenLDAP(t).URL+": does not tell its time") {
+		t.Errorf("nothing about the clock of OpenLDAP in\n%s", text)
 	}
 }
 

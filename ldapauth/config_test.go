@@ -155,6 +155,9 @@ func TestA8_CAFilesThatHoldNoCertificateStopTheStart(t *testing.T) {
 		if err != nil && !strings.HasPrefix(err.Error(), "ca_files[0]: ") {
 			t.Errorf("%s: the error does not name the key: %v", name, err)
 		}
+		if name == "missing.pem" && !strings.HasSuffix(err.Error(), "; check the path, and that the service may read the file") {
+			t.Errorf("%s: the error does not say what to do: %v", name, err)
+		}
 		if d != nil {
 			d.Close()
 		}

@@ -118,7 +118,7 @@ func requestTLS(raw net.Conn) error {
 		return errNotLDAP
 	}
 	if err := ldap.GetLDAPError(p); err != nil {
-		return fmt.Errorf("the server refuses encryption: %w", unwrapped(err))
+		return fmt.Errorf("the server refuses encryption: %w", inWords(err))
 	}
 	return nil
 }
@@ -213,13 +213,20 @@ func (c *conn) failure(err error) error {
 	if err == nil {
 		return nil
 	}
-	if e, ok := errors.AsType[*ldap.Error](err); ok && e.ResultCode < ldap.ErrorNetwork || sizeLimit(err) {
+	if answered(err) || sizeLimit(err) {
 		return nil
 	}
 	if cause := c.guard.cause(); cause != nil {
 		return fmt.Errorf("%w: %w", errConnection, cause)
 	}
-	return fmt.Errorf("%w: %w", errConnection, unwrapped(err))
+	return fmt.Errorf("%w: %w", errConnection, inWords(err))
+}
+
+// answered reports whether err is a server's answer. What the library says of
+// its own has codes from ErrorNetwork on.
+func answered(err error) bool {
+	e, ok := errors.AsType[*ldap.Error](err)
+	return ok && e.ResultCode < ldap.ErrorNetwork
 }
 
 // guard stands between the LDAP library and the connection. It bounds the size

@@ -107,7 +107,7 @@ func loadRoots(c Config) (*x509.CertPool, error) {
 	for i, f := range c.CAFiles {
 		data, err := os.ReadFile(string(f))
 		if err != nil {
-			return nil, fmt.Errorf("ca_files[%d]: %w", i, err)
+			return nil, fmt.Errorf("ca_files[%d]: %w; check the path, and that the service may read the file", i, err)
 		}
 		certs, err := parseCertificates(data)
 		if err != nil {

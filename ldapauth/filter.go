@@ -50,7 +50,7 @@ func parseTemplate(template string) ([]comparison, error) {
 	}
 	packet, err := ldap.CompileFilter(strings.ReplaceAll(template, placeholder, stand))
 	if err != nil {
-		return nil, fmt.Errorf("%q is not a search filter (%w); write one such as (uid={0})", template, unwrapped(err))
+		return nil, fmt.Errorf("%q is not a search filter (%w); write one such as (uid={0})", template, inWords(err))
 	}
 	w := &walker{}
 	w.walk(packet, false)
@@ -158,12 +158,4 @@ func (f *userFilter) matches(a *Account, name string) bool {
 		}
 	}
 	return false
-}
-
-// unwrapped returns the cause in a library error, without its numbers.
-func unwrapped(err error) error {
-	if e, ok := errors.AsType[*ldap.Error](err); ok {
-		return e.Err
-	}
-	return err
 }

@@ -263,6 +263,9 @@ func (s *server) introduce(c *conn) error {
 	if cause := c.guard.cause(); err != nil && cause != nil {
 		return cause // not merely that the connection is closed
 	}
+	if err != nil && !answered(err) && c.ldap.IsClosing() && !s.tls && !s.d.config.StartTLS {
+		return fmt.Errorf("hangs up when spoken to in clear on port %s: if it speaks TLS, write ldaps://, else check the port (%w)", s.port, err)
+	}
 	return err
 }
 
@@ -289,18 +292,18 @@ func serviceBindError(err error) error {
 	case ldap.IsErrorAnyOf(err, ldap.LDAPResultInvalidCredentials, ldap.LDAPResultInvalidDNSyntax,
 		ldap.LDAPResultNoSuchObject, ldap.LDAPResultInappropriateAuthentication, ldap.LDAPResultUnwillingToPerform,
 		ldap.LDAPResultConstraintViolation):
-		return fmt.Errorf("%w (%w)", errRefused, err)
+		return fmt.Errorf("%w (%w)", errRefused, inWords(err))
 	case ldap.IsErrorAnyOf(err, ldap.LDAPResultStrongAuthRequired, ldap.LDAPResultConfidentialityRequired):
-		return fmt.Errorf("the directory takes no passwords in clear: write ldaps:// or set ldap.start_tls: true (%w)", err)
+		return fmt.Errorf("the directory takes no passwords in clear: write ldaps:// or set ldap.start_tls: true (%w)", inWords(err))
 	}
-	return fmt.Errorf("binding as the service account: %w", err)
+	return fmt.Errorf("binding as the service account: %w", inWords(err))
 }
 
 // readRoot reads what the server tells of itself.
 func readRoot(c *conn, timeout time.Duration) (*ldap.Entry, error) {
 	r, err := c.ldap.Search(request("", ldap.ScopeBaseObject, 1, timeout, "(objectClass=*)", rootAttributes))
 	if err != nil {
-		return nil, fmt.Errorf("reading the root DSE: %w", err)
+		return nil, fmt.Errorf("reading the root DSE: %w", inWords(err))
 	}
 	if len(r.Entries) != 1 {
 		return nil, errors.New("reading the root DSE: the server shows none")
