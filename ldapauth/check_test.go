@@ -163,9 +163,11 @@ func TestCheckSaysWhenAccountStatesCannotBeJudged(t *testing.T) {
 
 	_, c = memory(t, memdir.ActiveDirectory)
 	c.PasswordPolicyDN = "cn=default," + memBase
-	if level, text := worst(open(t, c).Check(t.Context())); level != ldapauth.Warning || !strings.Contains(text, "ldap.password_policy_dn has no effect") {
+	d := open(t, c)
+	if level, text := worst(d.Check(t.Context())); level != ldapauth.Warning || !strings.Contains(text, "ldap.password_policy_dn has no effect") {
 		t.Errorf("Active Directory:\n%s", text)
 	}
+	find(t, d, "jon")
 }
 
 func TestCheckLooksAtEveryServer(t *testing.T) {
