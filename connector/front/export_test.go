@@ -16,6 +16,9 @@ func SourceOf(addr string) netip.Prefix {
 // InProgress is how many handshakes are.
 func (f *Front) InProgress() int { return f.handshakes.taken() }
 
+// Open is how many connections are.
+func (f *Front) Open() int { return f.connections.taken() }
+
 // taken is how many places are, those included that were taken from somebody
 // who has not left yet.
 func (l *limits) taken() int {

@@ -51,13 +51,21 @@ type Options struct {
 	HandshakesPerAddress int
 	// MaxHandshakes is the most handshakes in progress at all; 0 means 2048.
 	MaxHandshakes int
+	// ConnectionsPerAddress is the most connections that may be open from one
+	// address, counted in the same way, those in their handshake included; 0
+	// means 1024. Everybody behind a proxy has the same address.
+	ConnectionsPerAddress int
+	// MaxConnections is the most connections open at all; 0 means 16384. It
+	// keeps file descriptors for the directory, logs and pages.
+	MaxConnections int
 }
 
 // A Front receives TLS connections. Its methods may be called concurrently.
 type Front struct {
-	options    Options
-	log        *slog.Logger
-	handshakes *limits
+	options     Options
+	log         *slog.Logger
+	handshakes  *limits // in progress
+	connections *limits // open
 
 	swap    sync.Mutex // held while configs are replaced
 	configs atomic.Pointer[configs]
@@ -96,6 +104,8 @@ func New(o Options) (*Front, error) {
 	f.options.AskedTimeout = positive(o.AskedTimeout, time.Minute)
 	f.handshakes = newLimits(positive(o.HandshakesPerAddress, 256), positive(o.MaxHandshakes, 2048),
 		"connections closed: too many TLS handshakes in progress", f.log)
+	f.connections = newLimits(positive(o.ConnectionsPerAddress, 1024), positive(o.MaxConnections, 16384),
+		"connections closed: too many connections are open", f.log)
 	f.options.ClientCAs = f.hint(o.ClientCAs)
 	f.configs.Store(f.build())
 	return f, nil

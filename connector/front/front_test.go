@@ -612,4 +612,5 @@ func TestHTTP(t *testing.T) {
 	if err := <-served; !errors.Is(err, http.ErrServerClosed) {
 		t.Errorf("Serve returned %v", err)
 	}
+	eventually(t, func() bool { return s.front.Open() == 0 })
 }

@@ -10,7 +10,7 @@ import (
 	"time"
 )
 
-// limits bound what connections hold, such as handshakes in progress: for each
+// limits bound how many connections there are, or how many handshakes: for each
 // source of connections, for each large IPv6 network and in all.
 //
 // Being full must not mean being closed, or whoever fills them keeps everybody

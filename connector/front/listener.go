@@ -9,9 +9,11 @@ import (
 
 // Listen returns a listener whose connections are of type [*tls.Conn] and have
 // their handshake behind them, so that an HTTP server knows at once which
-// protocol was agreed on. Handshakes run beside one another, within the limits.
-// When there are too many, the oldest of the source that has most is broken off
-// for a connection from elsewhere, and one more of that source is closed unheard.
+// protocol was agreed on. Handshakes run beside one another.
+//
+// Connections are counted from here until they are closed. When there are too
+// many, or too many handshakes, the oldest of the source that has most is closed
+// for one from elsewhere, and one more of that source is closed unheard.
 //
 // Close closes inner as well, breaks handshakes off and waits until all that
 // Listen started has ended. Connections that were accepted stay open.
@@ -52,19 +54,49 @@ func (l *listener) run(ctx context.Context, f *Front) {
 			}
 			continue
 		}
-		place := f.handshakes.enter(address(conn.RemoteAddr()), conn)
-		if place == nil {
+		c := f.count(conn)
+		if c == nil {
 			_ = conn.Close()
 			continue
 		}
 		l.work.Go(func() {
-			c, err := f.handshake(ctx, conn)
-			f.handshakes.leave(place)
-			if err == nil && !l.hand(ctx, accepted{conn: c}) {
-				_ = conn.Close()
+			secured, err := f.handshake(ctx, c)
+			f.handshakes.leave(c.handshake)
+			if err == nil && !l.hand(ctx, accepted{conn: secured}) {
+				_ = c.Close()
 			}
 		})
 	}
+}
+
+// counted is a connection that has its place among the open ones until it is
+// closed, and one among the handshakes until its own is done.
+type counted struct {
+	net.Conn
+	front           *Front
+	open, handshake *place
+}
+
+// count returns the connection with its places, or nil if there are none for it.
+func (f *Front) count(conn net.Conn) *counted {
+	from := address(conn.RemoteAddr())
+	handshake := f.handshakes.enter(from, conn)
+	if handshake == nil {
+		return nil
+	}
+	open := f.connections.enter(from, conn)
+	if open == nil {
+		f.handshakes.leave(handshake)
+		return nil
+	}
+	return &counted{Conn: conn, front: f, open: open, handshake: handshake}
+}
+
+// Close may be called more than once, as [tls.Conn] and servers do.
+func (c *counted) Close() error {
+	err := c.Conn.Close()
+	c.front.connections.leave(c.open)
+	return err
 }
 
 // hand gives a to a call of Accept and reports whether there was one before the

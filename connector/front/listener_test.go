@@ -141,6 +141,105 @@ func TestA10_FinishedHandshakesDoNotCount(t *testing.T) {
 	}
 }
 
+// enter connects and stays, and reports false if the server hung up.
+func (s *site) enter(from string) (*tls.Conn, bool) {
+	s.t.Helper()
+	conn := tls.Client(s.dial(from), s.browser(tls.VersionTLS13))
+	if _, err := io.ReadFull(conn, make([]byte, 1)); err != nil {
+		return nil, false
+	}
+	<-s.seen
+	return conn, true
+}
+
+func TestA10_OpenConnectionsAreCappedForEachAddress(t *testing.T) {
+	log := new(safeBuffer)
+	s := open(t, func(o *front.Options) {
+		o.ConnectionsPerAddress = 4
+		o.Log = slog.New(slog.NewTextHandler(log, nil))
+	})
+	var open []*tls.Conn
+	for range 4 {
+		_, conn := s.stay(s.browser(tls.VersionTLS13), outside)
+		open = append(open, conn)
+	}
+	for range 10 {
+		ended(t, s.dial(outside), "one more from the same address, before its handshake")
+	}
+	s.visit(s.browser(tls.VersionTLS13), inside)
+	if got := strings.Count(log.String(), "too many connections are open"); got != 1 {
+		t.Errorf("told %d times, want once: %s", got, log)
+	}
+	_ = open[0].Close()
+	eventually(t, func() bool { // who left made room
+		_, ok := s.enter(outside)
+		return ok
+	})
+	for _, conn := range open[1:] {
+		if _, err := conn.Write([]byte("x")); err != nil {
+			t.Errorf("those who were there are not: %v", err)
+		}
+	}
+}
+
+func TestA10_AFewAddressesWithOpenConnectionsKeepNobodyOut(t *testing.T) {
+	s := open(t, func(o *front.Options) { o.ConnectionsPerAddress, o.MaxConnections = 4, 32 })
+	var first *tls.Conn
+	for i := range 8 {
+		for range 4 {
+			_, conn := s.stay(s.browser(tls.VersionTLS13), fmt.Sprintf("127.0.0.%d", 11+i))
+			if first == nil {
+				first = conn
+			}
+		}
+	}
+	_, staying := s.stay(s.browser(tls.VersionTLS13), outside)
+	ended(t, first, "the oldest of all")
+	for range 10 {
+		s.visit(s.browser(tls.VersionTLS13), inside, card(t, s.people))
+	}
+	if n := s.front.Open(); n > 32 {
+		t.Errorf("%d connections are open, want 32 at the most", n)
+	}
+	if _, err := staying.Write([]byte("x")); err != nil {
+		t.Errorf("who has one of 32 connections lost it to those who came later: %v", err)
+	}
+}
+
+// TestA10_TurnedAwayTakesNothing: who is refused for one of the limits must not
+// be counted in the other.
+func TestA10_TurnedAwayTakesNothing(t *testing.T) {
+	s := open(t, func(o *front.Options) {
+		o.HandshakesPerAddress, o.ConnectionsPerAddress, o.HandshakeTimeout = 3, 2, time.Minute
+	})
+	for range 2 {
+		s.dial(outside)
+	}
+	for range 10 {
+		ended(t, s.dial(outside), "one more")
+	}
+	eventually(t, func() bool { return s.front.InProgress() == 2 && s.front.Open() == 2 })
+}
+
+// TestOpenConnectionsAreCountedDown by whatever ends them.
+func TestOpenConnectionsAreCountedDown(t *testing.T) {
+	s := open(t, func(o *front.Options) { o.HandshakeTimeout = 100 * time.Millisecond })
+	_, conn := s.stay(s.browser(tls.VersionTLS12), outside)
+	_, broken := s.stay(s.browser(tls.VersionTLS13), inside, card(t, s.people))
+	s.dial(outside) // silent
+	if _, err := io.WriteString(s.dial(outside), "GET / HTTP/1.1\r\nHost: x\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() bool { return s.front.Open() == 2 })
+	if err := broken.NetConn().(*net.TCPConn).SetLinger(0); err != nil {
+		t.Fatal(err)
+	}
+	_ = broken.NetConn().Close() // a reset
+	eventually(t, func() bool { return s.front.Open() == 1 })
+	_ = conn.Close()
+	eventually(t, func() bool { return s.front.Open() == 0 })
+}
+
 func TestWhoIsAskedHasTimeForACard(t *testing.T) {
 	s := open(t, func(o *front.Options) { o.HandshakeTimeout, o.AskedTimeout = time.Millisecond, time.Minute })
 	jon := card(t, s.people)
@@ -184,6 +283,9 @@ func TestCloseBreaksHandshakesOff(t *testing.T) {
 	}
 	if n := s.front.InProgress(); n != 0 {
 		t.Errorf("Close left %d handshakes behind", n)
+	}
+	if n := s.front.Open(); n != 0 {
+		t.Errorf("Close left %d connections behind", n)
 	}
 	for _, conn := range silent {
 		ended(t, conn, "half open")
