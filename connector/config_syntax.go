@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"regexp"
+	"sort"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -137,11 +138,30 @@ func syntaxMistake(data []byte, err error) *Mistake {
 			return &Mistake{Line: n, Column: i + 1, Text: "a tab; YAML indents with spaces"}
 		}
 	}
+	if strings.Contains(m.Text, "does not fit") {
+		m.Line = firstMisfit(lines, m.Line, match[2])
+	}
 	m.Column = 1 + indentOf(lines[m.Line-1])
 	if strings.HasSuffix(m.Text, useQuotes) {
 		m.endedValue(lines)
 	}
 	return m
+}
+
+// firstMisfit returns the line that the parser stumbled over in a section or
+// list that begins at line begin: with it, and not without it, the file has the
+// mistake that the parser called by words.
+func firstMisfit(lines []string, begin int, words string) int {
+	rest := len(lines) - begin + 1
+	n := sort.Search(rest, func(i int) bool {
+		var doc yaml.Node
+		err := yaml.Unmarshal([]byte(strings.Join(lines[:begin+i], "\n")), &doc)
+		return err != nil && strings.HasSuffix(err.Error(), words)
+	})
+	if n == rest {
+		return begin // it is in a second document
+	}
+	return begin + n
 }
 
 // endedValue moves m, which stands where a list in brackets or a section in

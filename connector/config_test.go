@@ -199,6 +199,8 @@ func TestConfigWholeFile(t *testing.T) {
 		{"tab", "ldap:\n\turls: []\n", "f.yaml:2:1: a tab; YAML indents with spaces"},
 		{"tab after spaces", "ldap:\n  urls: []\n  \tbase_dn: x\n", "f.yaml:3:3: a tab"},
 		{"not indented", "ldap:\n  urls: []\n   base_dn: x\n", "f.yaml:"},
+		{"not indented below a comment", "# x\n\nldap:\n  urls: []\n  base_dn: x\n timeout: 5s\nsite_name: y\n", "f.yaml:6:2: this does not fit the lines above"},
+		{"no dash in a list", "a: b\nc:\n  - d\n  - e\n  f: g\n", "f.yaml:5:3: this does not fit the list above"},
 		{"open quotes", "url: \"https://x\n", "does not end"},
 		{"open bracket", "a: [b, c\n", "a list in brackets that does not end"},
 		{"open brace", "a: {b: c\n", "a section in braces that does not end"},
