@@ -18,7 +18,8 @@ import (
 // Bounds on what a client may send. They are far above what real certificates
 // need and keep the cost of a refusal small.
 const (
-	maxCertificates = 10
+	maxCertificates = 8         // different ones
+	maxNamesakes    = 2         // different ones of one subject: an authority and its successor
 	maxCertificate  = 64 << 10  // bytes of one certificate
 	maxChain        = 128 << 10 // bytes of all certificates
 	maxNames        = 256       // subject alternative names of one certificate
@@ -95,8 +96,9 @@ func (v *Verifier) SetAnchors(a *Anchors) {
 // time, usage, keys and, of the leaf alone, critical extensions and the name.
 //
 // A refusal is a [*denial.Error]; there are no other errors.
-func (v *Verifier) Verify(chain []*x509.Certificate) (*Certificate, error) {
-	if err := checkSize(chain); err != nil {
+func (v *Verifier) Verify(sent []*x509.Certificate) (*Certificate, error) {
+	chain, err := checkSize(sent)
+	if err != nil {
 		return nil, err
 	}
 	t, digest, now := v.trust.Load(), digestOf(chain), v.Now()
@@ -152,52 +154,75 @@ func (v *Verifier) userName(leaf *x509.Certificate) (name, rule string, err erro
 	return "", "", denial.New(denial.BadName, "no rule in user_name yields a name")
 }
 
-// checkSize refuses what would be costly to look at.
-func checkSize(chain []*x509.Certificate) error {
-	if len(chain) == 0 {
-		return denial.New(denial.BadCertificate, "no certificate was sent")
+// checkSize refuses what would be costly to look at, and returns the rest, each
+// certificate once: some clients repeat themselves.
+func checkSize(sent []*x509.Certificate) ([]*x509.Certificate, error) {
+	if len(sent) == 0 {
+		return nil, denial.New(denial.BadCertificate, "no certificate was sent")
 	}
-	if len(chain) > maxCertificates {
-		return denial.New(denial.BadCertificate, "%d certificates were sent, more than %d", len(chain), maxCertificates)
-	}
+	chain := make([]*x509.Certificate, 0, min(len(sent), maxCertificates))
 	total := 0
-	for i, c := range chain {
+	for i, c := range sent {
 		if c == nil || len(c.Raw) == 0 {
-			return denial.New(denial.BadCertificate, "certificate %d was not read from DER", i+1)
+			return nil, denial.New(denial.BadCertificate, "certificate %d was not read from DER", i+1)
 		}
 		if total += len(c.Raw); len(c.Raw) > maxCertificate || total > maxChain {
-			return denial.New(denial.BadCertificate, "certificate %d makes the chain too large (%d bytes, %d in all)", i+1, len(c.Raw), total)
+			return nil, denial.New(denial.BadCertificate, "certificate %d makes the chain too large (%d bytes, %d in all)", i+1, len(c.Raw), total)
+		}
+		if slices.ContainsFunc(chain, c.Equal) {
+			continue
+		}
+		if len(chain) == maxCertificates {
+			return nil, denial.New(denial.BadCertificate, "more than %d certificates were sent", maxCertificates)
+		}
+		if namesakes(c, chain) == maxNamesakes {
+			return nil, denial.New(denial.BadCertificate, "more than %d certificates of %q were sent", maxNamesakes, nameText(c.RawSubject))
 		}
 		if n := len(c.DNSNames) + len(c.EmailAddresses) + len(c.IPAddresses) + len(c.URIs); n > maxNames {
-			return denial.New(denial.BadCertificate, "certificate %d has %d alternative names, more than %d", i+1, n, maxNames)
+			return nil, denial.New(denial.BadCertificate, "certificate %d has %d alternative names, more than %d", i+1, n, maxNames)
 		}
 		if k, ok := c.PublicKey.(*rsa.PublicKey); ok && k.N.BitLen() > maxRSA {
-			return denial.New(denial.BadCertificate, "certificate %d has an RSA key of %d bits, more than %d", i+1, k.N.BitLen(), maxRSA)
+			return nil, denial.New(denial.BadCertificate, "certificate %d has an RSA key of %d bits, more than %d", i+1, k.N.BitLen(), maxRSA)
+		}
+		chain = append(chain, c)
+	}
+	return chain, nil
+}
+
+func namesakes(c *x509.Certificate, others []*x509.Certificate) int {
+	n := 0
+	for _, other := range others {
+		if string(other.RawSubject) == string(c.RawSubject) {
+			n++
 		}
 	}
-	return nil
+	return n
 }
 
 // findPaths returns the ways from the leaf to an anchor, at least one, or says
 // why there is none.
 func (v *Verifier) findPaths(t *trust, chain []*x509.Certificate, now time.Time) ([][]*x509.Certificate, error) {
+	genuine := t.genuine(chain)
+	if len(genuine) == 0 || genuine[0] != chain[0] {
+		if weak := t.weakSignature(chain); weak != nil {
+			return nil, denial.New(denial.WeakSignature, "the certificate %q is signed with %v, which can be forged: have it issued again",
+				nameText(weak.RawSubject), weak.SignatureAlgorithm)
+		}
+		return nil, untrusted(chain[0], "no key of theirs signed it, nor one that they vouch for")
+	}
+	chain = genuine
 	paths, err := build(chain, t.strict, v.view(), now)
 	if err == nil {
 		return paths, nil
 	}
 	// A second try that knows neither time nor usage tells a certificate that
 	// nobody vouches for from one that is merely old or for something else.
-	genuine, lenientErr := build(chain, t.lenient, lenient, now)
+	lenientPaths, lenientErr := build(chain, t.lenient, lenient, now)
 	if lenientErr != nil {
-		if weak := t.weakSignature(chain); weak != nil {
-			return nil, denial.New(denial.WeakSignature, "the certificate %q is signed with %v, which can be forged: have it issued again",
-				nameText(weak.RawSubject), weak.SignatureAlgorithm)
-		}
-		return nil, denial.New(denial.Untrusted, "the certificate %q, issued by %q, leads to no certificate of ca_files: %s",
-			nameText(chain[0].RawSubject), nameText(chain[0].RawIssuer), clip(lenientErr.Error()))
+		return nil, untrusted(chain[0], lenientErr.Error())
 	}
 	if v.config.CheckValidity {
-		if err := checkTime(genuine, slices.Concat(chain, t.anchors.Certificates()), now); err != nil {
+		if err := checkTime(lenientPaths, slices.Concat(chain, t.anchors.Certificates()), now); err != nil {
 			return nil, err
 		}
 	}
@@ -207,6 +232,48 @@ func (v *Verifier) findPaths(t *trust, chain []*x509.Certificate, now time.Time)
 	}
 	return nil, denial.New(denial.WrongUsage, "an issuer of the certificate %q may not issue for client authentication: %s",
 		nameText(chain[0].RawSubject), clip(err.Error()))
+}
+
+func untrusted(leaf *x509.Certificate, why string) error {
+	return denial.New(denial.Untrusted, "the certificate %q, issued by %q, leads to no certificate of ca_files: %s",
+		nameText(leaf.RawSubject), nameText(leaf.RawIssuer), clip(why))
+}
+
+// genuine returns those of the chain whose signatures lead to an anchor, in the
+// same order, whatever else may be wrong with them.
+//
+// It goes down from the anchors, so that every key that it uses is vouched for.
+// crypto/x509 goes up from the leaf with any key that it is sent, checks up to
+// 100 signatures, and a stranger can make keys for which that takes long. It
+// never sees what is left out here. That changes no answer: there, too, a parent
+// is one whose subject is the issuer's name (the key identifiers only say which
+// to try first) and from which CheckSignatureFrom accepts the signature.
+func (t *trust) genuine(chain []*x509.Certificate) []*x509.Certificate {
+	anchors := t.anchors.Certificates()
+	if slices.ContainsFunc(anchors, chain[0].Equal) {
+		return chain[:1]
+	}
+	// An anchor that was sent along adds nothing to the one that is here.
+	rest := slices.DeleteFunc(slices.Clone(chain), func(c *x509.Certificate) bool {
+		return slices.ContainsFunc(anchors, c.Equal)
+	})
+	ok := make([]bool, len(rest))
+	for parents := slices.Clone(anchors); len(parents) > 0; parents = parents[1:] {
+		parent := parents[0]
+		for i, c := range rest {
+			if !ok[i] && string(c.RawIssuer) == string(parent.RawSubject) && c.CheckSignatureFrom(parent) == nil {
+				ok[i] = true
+				parents = append(parents, c)
+			}
+		}
+	}
+	var genuine []*x509.Certificate
+	for i, c := range rest {
+		if ok[i] {
+			genuine = append(genuine, c)
+		}
+	}
+	return genuine
 }
 
 // build asks crypto/x509 for the ways from the leaf to one of roots.

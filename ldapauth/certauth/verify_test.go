@@ -258,12 +258,14 @@ func TestA9_WhatIsTooLargeOrTooOddIsRefusedInBoundedTime(t *testing.T) {
 	t.Run("deep chain", func(t *testing.T) {
 		bounded(t)
 		ca := root
-		for i := range 9 {
+		for i := range 7 {
 			ca = intermediate(t, ca, fmt.Sprintf("Level %d", i))
 		}
-		wantName(t, v, sent(client(t, ca, "jon")), "jon") // ten certificates
-		ca = intermediate(t, ca, "Level 9")
-		wantReason(t, v, sent(client(t, ca, "jon")), denial.BadCertificate, "11 certificates")
+		chain := sent(client(t, ca, "jon")) // eight certificates
+		wantName(t, v, chain, "jon")
+		wantName(t, v, append(chain, chain...), "jon") // still eight
+		ca = intermediate(t, ca, "Level 7")
+		wantReason(t, v, sent(client(t, ca, "jon")), denial.BadCertificate, "more than 8 certificates")
 	})
 	t.Run("loop of two authorities that certify each other", func(t *testing.T) {
 		bounded(t)
@@ -276,15 +278,10 @@ func TestA9_WhatIsTooLargeOrTooOddIsRefusedInBoundedTime(t *testing.T) {
 	})
 	t.Run("many issuers of one name", func(t *testing.T) {
 		bounded(t)
-		// Every certificate could be the issuer of every other, and is.
-		key := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))(t)
-		chain := []*x509.Certificate{nil}
-		for i := range 9 {
-			ca := must(testca.NewWithKey("Same", key, func(c template) { c.DNSNames = []string{fmt.Sprintf("%d.example", i)} }))(t)
-			chain = append(chain, ca.Certificate)
-			chain[0] = client(t, ca, "jon").Certificate
-		}
-		wantReason(t, v, chain, denial.Untrusted)
+		chain := sameName(t, must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))(t))
+		wantReason(t, v, chain[:3], denial.Untrusted)
+		wantReason(t, v, append(chain[:3:3], chain[1:3]...), denial.Untrusted) // sent twice
+		wantReason(t, v, chain[:4], denial.BadCertificate, "CN=Same")
 	})
 	t.Run("10,000 alternative names", func(t *testing.T) {
 		bounded(t)
@@ -383,6 +380,120 @@ func TestA9_WhatIsTooLargeOrTooOddIsRefusedInBoundedTime(t *testing.T) {
 			wantReason(t, v, []*x509.Certificate{leaf.Certificate, cert}, denial.Untrusted)
 		}
 	})
+}
+
+// crypto/x509 starts at the leaf, and so with whatever keys its sender made up to
+// be slow. Here they must not count, however often and in whatever order they are
+// sent.
+func TestA9_AStrangersKeysAreNeverUsed(t *testing.T) {
+	root := newCA(t, "Root")
+	list := anchors(t, root.Certificate)
+	ofAnchor, ofStranger := 0, 0
+	tally(list.Certificates()[0], &ofAnchor)
+	v := certauth.New(certauth.DefaultConfig(), list)
+	jon := client(t, root, "jon").Certificate
+	if err := jon.CheckSignatureFrom(list.Certificates()[0]); err != nil || ofAnchor == 0 {
+		t.Fatalf("the use of a key was not counted (error: %v)", err)
+	}
+	perCheck := ofAnchor
+
+	key := must(ecdsa.GenerateKey(elliptic.P256(), rand.Reader))(t)
+	elsewhere := maze(t, newCA(t, "Stranger"), key)
+	namesake := maze(t, newCA(t, "Root"), key) // the name is no secret: the handshake tells it
+	for _, tt := range []struct {
+		name   string
+		chain  []*x509.Certificate
+		want   denial.Reason // "" means: let in
+		checks int           // with the key of the anchor, at most
+	}{
+		{"a name that is not ours", elsewhere, denial.Untrusted, 0},
+		{"the name of the anchor", namesake, denial.Untrusted, 2},
+		{"with the anchor itself", append(slices.Clone(namesake), root.Certificate), denial.Untrusted, 2},
+		{"from the top", append(namesake[:1:1], backwards(namesake[1:])...), denial.Untrusted, 2},
+		{"one name", sameName(t, key), denial.BadCertificate, 0},
+		{"behind a leaf that is genuine", append([]*x509.Certificate{jon}, namesake...), "", 5},
+		{"as its issuers", []*x509.Certificate{jon, newCA(t, "Root").Certificate, newCA(t, "Root").Certificate}, "", 5},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			for _, c := range tt.chain {
+				if c != jon && !c.Equal(root.Certificate) {
+					tally(c, &ofStranger)
+				}
+			}
+			const times = 10
+			ofAnchor, ofStranger = 0, 0
+			for range times {
+				v.SetAnchors(list) // forgets
+				if tt.want == "" {
+					wantName(t, v, tt.chain, "jon")
+				} else {
+					wantReason(t, v, tt.chain, tt.want)
+				}
+			}
+			if ofStranger > 0 || ofAnchor > times*tt.checks*perCheck {
+				t.Errorf("each time, the strangers' keys checked %d signatures and the anchor's %d, want 0 and %d at most",
+					ofStranger/times/perCheck, ofAnchor/times/perCheck, tt.checks)
+			}
+		})
+	}
+}
+
+// sameName returns a leaf and nine issuers of one name and key, each of which
+// may have signed each.
+func sameName(t testing.TB, key crypto.Signer) []*x509.Certificate {
+	t.Helper()
+	chain := []*x509.Certificate{nil}
+	for i := range 9 {
+		ca := must(testca.NewWithKey("Same", key, func(c template) { c.DNSNames = []string{fmt.Sprintf("%d.example", i)} }))(t)
+		chain = append(chain, ca.Certificate)
+		chain[0] = client(t, ca, "jon").Certificate
+	}
+	return chain
+}
+
+// maze returns a leaf and three levels of two issuers each, every one of which
+// signed all of the level below; top signed the first two.
+func maze(t testing.TB, top *testca.CA, key crypto.Signer) []*x509.Certificate {
+	t.Helper()
+	var chain []*x509.Certificate
+	for _, name := range []string{"C", "B", "A"} {
+		var level []*x509.Certificate
+		for i := range 2 {
+			template := *top.Certificate
+			template.SignatureAlgorithm = x509.UnknownSignatureAlgorithm
+			template.RawSubject, template.Subject = nil, pkix.Name{CommonName: name}
+			template.DNSNames = []string{fmt.Sprintf("%d.example", i)}
+			level = append(level, must(top.Certify(&template, key.Public()))(t))
+		}
+		chain = append(level, chain...)
+		top = &testca.CA{Certificate: level[0], Key: key}
+	}
+	return append([]*x509.Certificate{client(t, top, "jon").Certificate}, chain...)
+}
+
+func backwards(chain []*x509.Certificate) []*x509.Certificate {
+	chain = slices.Clone(chain)
+	slices.Reverse(chain)
+	return chain
+}
+
+// tally makes the key of a certificate, on the curve P-256, count its uses.
+func tally(c *x509.Certificate, uses *int) {
+	key := *c.PublicKey.(*ecdsa.PublicKey)
+	key.Curve = countingCurve{elliptic.P256(), uses}
+	c.PublicKey = &key
+}
+
+// countingCurve counts how often it is asked for its parameters, which is what
+// every check of a signature begins with.
+type countingCurve struct {
+	elliptic.Curve
+	uses *int
+}
+
+func (c countingCurve) Params() *elliptic.CurveParams {
+	*c.uses++
+	return c.Curve.Params()
 }
 
 func TestA11_AStrangersChainIsRefusedWhateverTheHandshakeLetThrough(t *testing.T) {
