@@ -8,6 +8,7 @@ import (
 	"encoding/asn1"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -52,6 +53,7 @@ type Verifier struct {
 
 	config Config
 	trust  atomic.Pointer[trust]
+	slots  chan struct{} // holds one for each chain that is being looked at
 }
 
 // trust is what can be prepared once for each set of anchors.
@@ -66,7 +68,9 @@ type trust struct {
 // New returns a verifier that obeys c and trusts a. What c.CAFiles says is not
 // looked at: a is what was loaded from there.
 func New(c Config, a *Anchors) *Verifier {
-	v := &Verifier{Now: time.Now, config: c}
+	// One processor stays free for those who are known or sign in otherwise.
+	slots := make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1))
+	v := &Verifier{Now: time.Now, config: c, slots: slots}
 	v.SetAnchors(a)
 	return v
 }
@@ -105,6 +109,8 @@ func (v *Verifier) Verify(sent []*x509.Certificate) (*Certificate, error) {
 	if c, ok := t.known.find(digest, now); ok {
 		return c, nil
 	}
+	v.slots <- struct{}{}
+	defer func() { <-v.slots }()
 	c, path, err := v.verify(t, chain, now)
 	if err != nil {
 		return nil, err
