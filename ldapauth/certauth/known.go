@@ -3,56 +3,71 @@ package certauth
 import (
 	"crypto/sha256"
 	"crypto/x509"
-	"encoding/binary"
+	"slices"
 	"sync"
 	"time"
 
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
 
-// maxKnown is how many accepted chains are remembered, at about 1 KB each.
+// maxKnown is how many accepted leaves are remembered, at about 1 KB each.
 const maxKnown = 20_000
 
-// known remembers chains that were accepted. Signatures, usages, keys and names
-// are facts about the bytes of the certificates and about the anchors, which a
-// second look cannot find otherwise; so it belongs to one set of anchors and
-// goes with it. What does change, the time, is looked at in every call: an
-// answer counts only within the validity of every certificate of its path.
+// known remembers leaves that were accepted, each with one path to an anchor.
+// Signatures, usages, keys and names are facts about the bytes of the
+// certificates and about the anchors, which a second look cannot find otherwise;
+// so it belongs to one set of anchors and goes with it. What does change is
+// looked at in every call: the time must be within the validity of every
+// certificate of the path, and all of the path must have been sent again, less
+// the anchor. What else was sent does not matter, and cannot fill the memory.
 //
 // Refusals are not remembered. Strangers can make any number of them.
 type known struct {
 	mu     sync.Mutex
-	chains *simplelru.LRU[[sha256.Size]byte, accepted]
+	leaves *simplelru.LRU[digest, accepted]
 }
 
-// accepted is a chain that passed.
+// digest identifies a certificate by all of its bytes.
+type digest [sha256.Size]byte
+
+// accepted is what a leaf said and the path over which it passed.
 type accepted struct {
 	certificate Certificate
+	between     []digest  // the certificates between leaf and anchor
 	from, until time.Time // zero if times are not looked at
 }
 
 func newKnown() *known {
-	chains, err := simplelru.NewLRU[[sha256.Size]byte, accepted](maxKnown, nil)
+	leaves, err := simplelru.NewLRU[digest, accepted](maxKnown, nil)
 	if err != nil {
 		panic(err) // the size is a positive constant
 	}
-	return &known{chains: chains}
+	return &known{leaves: leaves}
 }
 
-// find returns what is known of the chain with that digest at that time.
-func (k *known) find(digest [sha256.Size]byte, now time.Time) (*Certificate, bool) {
+// find returns what is known of a chain, leaf first, at that time.
+func (k *known) find(chain []digest, now time.Time) (*Certificate, bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	a, ok := k.chains.Get(digest)
+	a, ok := k.leaves.Get(chain[0])
 	if !ok || !a.until.IsZero() && (now.Before(a.from) || now.After(a.until)) {
 		return nil, false
+	}
+	for _, d := range a.between {
+		if !slices.Contains(chain, d) {
+			return nil, false
+		}
 	}
 	return &a.certificate, true
 }
 
-// add remembers that the chain with that digest leads over path to c.
-func (k *known) add(digest [sha256.Size]byte, c *Certificate, path []*x509.Certificate, times bool) {
+// add remembers that path, from the leaf to an anchor, leads to c.
+func (k *known) add(c *Certificate, path []*x509.Certificate, times bool) {
+	digests := digestsOf(path)
 	a := accepted{certificate: *c}
+	if last := len(digests) - 1; last > 0 { // the leaf may be an anchor itself
+		a.between = digests[1:last]
+	}
 	if times {
 		a.from, a.until = path[0].NotBefore, path[0].NotAfter
 		for _, p := range path[1:] {
@@ -66,19 +81,13 @@ func (k *known) add(digest [sha256.Size]byte, c *Certificate, path []*x509.Certi
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.chains.Add(digest, a)
+	k.leaves.Add(digests[0], a)
 }
 
-// digestOf identifies a chain by all of its bytes. The lengths are in it, so no
-// two chains look the same put end to end.
-func digestOf(chain []*x509.Certificate) (sum [sha256.Size]byte) {
-	h := sha256.New()
-	var length [8]byte
-	for _, c := range chain {
-		binary.BigEndian.PutUint64(length[:], uint64(len(c.Raw)))
-		h.Write(length[:])
-		h.Write(c.Raw)
+func digestsOf(chain []*x509.Certificate) []digest {
+	digests := make([]digest, len(chain))
+	for i, c := range chain {
+		digests[i] = sha256.Sum256(c.Raw)
 	}
-	h.Sum(sum[:0])
-	return sum
+	return digests
 }

@@ -2,6 +2,7 @@ package certauth_test
 
 import (
 	"crypto/x509"
+	"fmt"
 	"testing"
 	"time"
 
@@ -39,7 +40,51 @@ func TestARememberedChainSaysNothingOfAnother(t *testing.T) {
 	wantReason(t, v, []*x509.Certificate{stranger, good[1]}, denial.Untrusted)
 	wantReason(t, v, []*x509.Certificate{stranger, good[0], good[1]}, denial.Untrusted)
 	wantReason(t, v, []*x509.Certificate{good[0]}, denial.Untrusted) // without its issuer
+	wantReason(t, v, []*x509.Certificate{good[0], good[0]}, denial.Untrusted)
+	wantReason(t, v, []*x509.Certificate{good[0], stranger}, denial.Untrusted)
+	wantName(t, v, []*x509.Certificate{good[0], stranger, good[1]}, "jon")
 	wantName(t, v, []*x509.Certificate{good[0], good[1], stranger}, "jon")
+}
+
+// One path may end where another goes on: an authority that is certified twice.
+func TestARememberedLeafMayComeWithAnotherIssuer(t *testing.T) {
+	root, other := newCA(t, "Root"), newCA(t, "Other")
+	now := time.Now()
+	issuing := intermediate(t, root, "Issuing", between(now.Add(-time.Hour), now.Add(time.Hour)))
+	cross := must(other.Certify(intermediate(t, other, "Issuing").Certificate, issuing.Key.Public()))(t)
+	leaf := client(t, issuing, "jon").Certificate
+	v := verifier(t, root, other)
+	clock := now
+	v.Now = func() time.Time { return clock }
+	wantName(t, v, []*x509.Certificate{leaf, issuing.Certificate}, "jon")
+	wantName(t, v, []*x509.Certificate{leaf, cross}, "jon")
+	wantName(t, v, []*x509.Certificate{leaf, issuing.Certificate}, "jon")
+
+	clock = now.Add(2 * time.Hour)
+	wantReason(t, v, []*x509.Certificate{leaf, issuing.Certificate}, denial.Expired)
+	wantName(t, v, []*x509.Certificate{leaf, cross}, "jon")
+	wantName(t, v, []*x509.Certificate{leaf, issuing.Certificate, cross}, "jon")
+}
+
+// What is sent along and not needed must not make one chain look like many, or
+// somebody with a certificate could push out everybody else.
+func TestARememberedLeafIsRememberedOnce(t *testing.T) {
+	root := newCA(t, "Root")
+	list := anchors(t, root.Certificate)
+	checks := 0
+	tally(list.Certificates()[0], &checks)
+	v := certauth.New(certauth.DefaultConfig(), list)
+	leaf := client(t, intermediate(t, root, "Issuing"), "jon")
+	wantName(t, v, sent(leaf), "jon")
+	checks = 0
+	for i := range 5 {
+		junk := newCA(t, fmt.Sprintf("Junk %d", i)).Certificate
+		wantName(t, v, append(sent(leaf), junk), "jon")
+		wantName(t, v, []*x509.Certificate{leaf.Certificate, junk, root.Certificate, leaf.Chain[0], junk}, "jon")
+	}
+	if checks > 0 {
+		t.Errorf("a chain that is known was looked at again")
+	}
 }
 
 func TestARememberedChainGoesWithItsAnchors(t *testing.T) {

@@ -105,8 +105,8 @@ func (v *Verifier) Verify(sent []*x509.Certificate) (*Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	t, digest, now := v.trust.Load(), digestOf(chain), v.Now()
-	if c, ok := t.known.find(digest, now); ok {
+	t, now := v.trust.Load(), v.Now()
+	if c, ok := t.known.find(digestsOf(chain), now); ok {
 		return c, nil
 	}
 	v.slots <- struct{}{}
@@ -115,7 +115,7 @@ func (v *Verifier) Verify(sent []*x509.Certificate) (*Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	t.known.add(digest, c, path, v.config.CheckValidity)
+	t.known.add(c, path, v.config.CheckValidity)
 	return c, nil
 }
 
