@@ -158,6 +158,8 @@ func (s *Service) SignIn(ctx context.Context, a Attempt) (id *Identity, err erro
 		id, err = s.byCertificate(ctx, c, a.Remote, &t)
 	case Session:
 		id, err = s.bySession(ctx, c, &t)
+	case Refused:
+		t.user, err = c.Username, error(c.Why)
 	default:
 		err = fmt.Errorf("signing in by a credential of an unknown kind, %T", c)
 	}
@@ -195,7 +197,11 @@ func (s *Service) provePassword(ctx context.Context, c Password, remote netip.Ad
 	account, err := s.directory.FindByName(ctx, c.Username)
 	if denial.ReasonOf(err) != "" {
 		// Whether there is nobody of that name, or several, is nothing that a
-		// guesser may learn.
+		// guesser may learn. The audit trail says "several", because somebody has
+		// to put that right.
+		if denial.ReasonOf(err) == denial.SeveralAccounts {
+			t.cause = err
+		}
 		return nil, &denial.Error{Reason: denial.BadCredentials, Err: err}
 	}
 	if err != nil {

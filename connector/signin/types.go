@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"adconnector/ldapauth/certauth"
+	"adconnector/ldapauth/denial"
 	"adconnector/ldapauth/secret"
 )
 
@@ -21,7 +22,8 @@ const (
 )
 
 // A Credential is what somebody brings to prove who they are: [Password],
-// [Certificate] or [Session]. The set is closed.
+// [Certificate], [Session], or what is left of one, [Refused]. The set is
+// closed.
 type Credential interface{ Method() Method }
 
 // Password is a user name and a password as they were typed.
@@ -37,6 +39,18 @@ type Certificate struct{ Chain []*x509.Certificate }
 
 // Session is an identity that was proved earlier and kept.
 type Session struct{ Identity *Identity }
+
+// Refused is a credential that was not looked at, because the way it came in is
+// one of an attack, or of a page that is too old. It proves nothing: it goes
+// through the door to be recorded.
+type Refused struct {
+	By       Method // what it would have been
+	Username string // as it was sent, if that is known
+	Why      *denial.Error
+}
+
+// Method returns what the credential would have been.
+func (r Refused) Method() Method { return r.By }
 
 // Method returns [ByPassword].
 func (Password) Method() Method { return ByPassword }

@@ -11,7 +11,9 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"adconnector/connector/iprange"
 	"adconnector/connector/signin"
 	"adconnector/connector/web"
 	"adconnector/ldapauth/denial"
@@ -118,6 +120,67 @@ func TestE12_PasswordIsNowhere(t *testing.T) {
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	if p := v.send(r); p.status != http.StatusBadRequest || strings.Contains(s.log.String(), "%su") {
 		t.Errorf("status %d, log:\n%s", p.status, s.log.String())
+	}
+}
+
+// Whatever ends an attempt, the door hears of it, and the audit trail with it.
+func TestFormsThatAreRefusedAreRecorded(t *testing.T) {
+	for _, tt := range []struct {
+		name   string
+		change func(o *web.Options)
+		post   func(s *site, v *visitor, form url.Values) page
+		method signin.Method
+		want   denial.Reason
+	}{
+		{
+			"from an address without passwords", func(o *web.Options) { o.PasswordFrom = iprange.New(iprange.MustParse("10.1.0.0/16")) },
+			func(s *site, v *visitor, form url.Values) page { v.remote = outside; return v.post("/signin", form) }, signin.ByPassword, denial.NotAllowedHere,
+		},
+		{"damaged", nil, func(_ *site, v *visitor, form url.Values) page {
+			form.Set("pending", form.Get("pending")+"x")
+			return v.post("/signin", form)
+		}, signin.ByPassword, denial.BadForm},
+		{"too old", nil, func(s *site, v *visitor, form url.Values) page {
+			s.clock = s.clock.Add(24 * time.Hour)
+			return v.post("/signin", form)
+		}, signin.ByPassword, denial.BadForm},
+		{"in another browser", nil, func(s *site, _ *visitor, form url.Values) page {
+			return s.visitor(inside).post("/signin", form)
+		}, signin.ByPassword, denial.BadForm},
+		{"by another site", nil, func(_ *site, v *visitor, form url.Values) page {
+			v.header.Set("Sec-Fetch-Site", "cross-site")
+			return v.post("/signin", form)
+		}, signin.ByPassword, denial.BadForm},
+		{"for a method that there is not", nil, func(_ *site, v *visitor, form url.Values) page {
+			form.Set("method", "magic")
+			return v.post("/signin", form)
+		}, signin.ByPassword, denial.BadForm},
+		{"for a certificate that there is not", nil, func(_ *site, v *visitor, form url.Values) page {
+			form.Set("method", "certificate")
+			return v.post("/signin", form)
+		}, signin.ByCertificate, ""},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			s := newSite(t, tt.change)
+			v := s.visitor(inside)
+			form := v.get("/echo").typed("jon")
+			if p := tt.post(s, v, form); p.status < 400 {
+				t.Errorf("status %d", p.status)
+			}
+			if len(s.attempts) != 0 {
+				t.Errorf("the credential was looked at: %+v", s.attempts)
+			}
+			if len(s.refused) != 1 {
+				t.Fatalf("%d lines, want 1", len(s.refused))
+			}
+			a := s.refused[0]
+			if c, ok := a.Credential.(signin.Refused); ok != (tt.want != "") || ok && (c.Why.Reason != tt.want || strings.Contains(c.Why.Error(), canary)) {
+				t.Errorf("recorded as %+v", a.Credential)
+			}
+			if a.Credential.Method() != tt.method || a.RequestID == "" || !a.Remote.IsValid() {
+				t.Errorf("recorded as %+v", a)
+			}
+		})
 	}
 }
 

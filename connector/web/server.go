@@ -26,6 +26,7 @@ import (
 	"adconnector/connector/front"
 	"adconnector/connector/iprange"
 	"adconnector/connector/signin"
+	"adconnector/ldapauth/denial"
 )
 
 // maxBody bounds what a request may send. The largest that is meant to come is
@@ -313,6 +314,9 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err := s.crossOrigin.Check(r); err != nil {
+		if r.URL.Path == s.prefix+"/signin" {
+			s.refuse(r, Pending{}, "", denial.BadForm, "the form was sent by another site: %w", err)
+		}
 		s.fail(started, r, &Error{http.StatusForbidden, "This request came from another site. Go back to your application and start again.", err})
 		return
 	}

@@ -190,9 +190,11 @@ func (s *Server) servePassword(w http.ResponseWriter, r *http.Request) error {
 		_, err = s.protocol(p)
 	}
 	if err != nil {
+		s.refuse(r, p, f["username"], denial.BadForm, "the sealed request of the form cannot be opened: %w", err)
 		return &Error{http.StatusBadRequest, "This sign-in has expired. Go back to your application and start again.", err}
 	}
 	if browser == "" || browser != browserOf(r) {
+		s.refuse(r, p, f["username"], denial.BadForm, "the form was made for another browser, or this one keeps no cookies")
 		// Either somebody else's form, made to sign this person in as somebody
 		// else, or one of several pages that this browser opened at the same
 		// time, of which the last set the cookie. Asking again is right for both.
@@ -204,14 +206,17 @@ func (s *Server) servePassword(w http.ResponseWriter, r *http.Request) error {
 	case "certificate":
 		chain := s.chain(r)
 		if chain == nil {
+			_, _ = s.signIn(r, p, signin.Certificate{}) // none: to be recorded
 			return &Error{http.StatusForbidden, "Your browser sent no certificate. Close all its windows, open it again and choose the certificate when you are asked.", nil}
 		}
 		return s.tryCertificate(w, r, p, chain)
 	case "":
 	default:
+		s.refuse(r, p, f["username"], denial.BadForm, "the form asks for a method that there is not")
 		return &Error{http.StatusBadRequest, "This form is not one of ours. Go back to your application and start again.", nil}
 	}
 	if !s.offersPassword(r) {
+		s.refuse(r, p, f["username"], denial.NotAllowedHere, "sign-in by password is not offered to this address")
 		return notOffered()
 	}
 	id, err := s.signIn(r, p, signin.Password{Username: f["username"], Password: secret.New(f["password"])})
@@ -225,6 +230,14 @@ func (s *Server) servePassword(w http.ResponseWriter, r *http.Request) error {
 	return s.ask(w, r, p, deniedStatus(signin.ByPassword, reason), formPage{
 		Alert:    sentence(signin.ByPassword, reason),
 		Username: f["username"],
+	})
+}
+
+// refuse records a password that was not looked at. Whatever the form holds
+// besides the name, it is nobody's password yet.
+func (s *Server) refuse(r *http.Request, p Pending, username string, reason denial.Reason, format string, args ...any) {
+	_, _ = s.signIn(r, p, signin.Refused{
+		By: signin.ByPassword, Username: username, Why: denial.New(reason, format, args...),
 	})
 }
 

@@ -82,7 +82,8 @@ type site struct {
 	clock    time.Time
 	log      bytes.Buffer
 	attempts []signin.Attempt
-	answer   door // nil: everybody who shows a credential is jon
+	refused  []signin.Attempt // recorded, but not looked at
+	answer   door             // nil: everybody who shows a credential is jon
 }
 
 func newSite(t testing.TB, change func(*web.Options)) *site {
@@ -116,6 +117,14 @@ func newSite(t testing.TB, change func(*web.Options)) *site {
 }
 
 func (s *site) signIn(a signin.Attempt) (*signin.Identity, error) {
+	if c, ok := a.Credential.(signin.Refused); ok {
+		s.refused = append(s.refused, a)
+		return nil, c.Why
+	}
+	if c, ok := a.Credential.(signin.Certificate); ok && len(c.Chain) == 0 {
+		s.refused = append(s.refused, a)
+		return nil, denied(denial.BadCertificate)
+	}
 	s.attempts = append(s.attempts, a)
 	if s.answer != nil {
 		return s.answer(a)

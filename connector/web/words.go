@@ -15,6 +15,7 @@ var sentences = map[denial.Reason]string{
 	denial.SeveralAccounts: "This certificate fits more than one account in the directory, so it cannot say who you are. Ask your help desk to put that right.",
 	denial.Throttled:       "There were too many failed sign-ins. Wait a while, then try again.",
 	denial.NotAllowedHere:  "This way to sign in is not offered on the network that you are using.",
+	denial.BadForm:         "This sign-in has expired, or it did not begin in this browser. Go back to your application and start again.",
 	denial.SessionEnded:    "Your session has ended. Sign in again to go on.",
 
 	denial.AccountDisabled:    "Your account is disabled. Ask your help desk to enable it.",
@@ -51,6 +52,7 @@ var plainToPasswords = map[denial.Reason]bool{
 	denial.NotAtThisComputer:  true,
 	denial.Throttled:          true,
 	denial.NotAllowedHere:     true,
+	denial.BadForm:            true,
 }
 
 // sentence returns what to say to somebody who was turned away when they tried

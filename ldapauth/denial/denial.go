@@ -26,6 +26,7 @@ const (
 	SeveralAccounts Reason = "several_accounts" // a name fits more than one account
 	Throttled       Reason = "throttled"        // too many failures from this address or for this account
 	NotAllowedHere  Reason = "not_allowed_here" // this method is not offered to this address
+	BadForm         Reason = "bad_form"         // a form that is not one of ours for this browser, or too old
 	SessionEnded    Reason = "session_ended"    // the session is over, or its account no longer is what it was
 )
 
@@ -58,7 +59,7 @@ const (
 func Reasons() []Reason { return slices.Clone(reasons) }
 
 var reasons = []Reason{
-	BadCredentials, NoAccount, SeveralAccounts, Throttled, NotAllowedHere, SessionEnded,
+	BadCredentials, NoAccount, SeveralAccounts, Throttled, NotAllowedHere, BadForm, SessionEnded,
 	AccountDisabled, AccountExpired, AccountLocked, PasswordExpired, MustChangePassword, OutsideHours, NotAtThisComputer,
 	Untrusted, Expired, NotYetValid, WrongUsage, WeakKey, WeakSignature, AmbiguousName, BadName, BadCertificate,
 }
