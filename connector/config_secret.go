@@ -99,7 +99,7 @@ func (d *decoder) secretFiles(n *yaml.Node, section string, v reflect.Value, see
 // readSecret returns the secret that is all of a file but the end of its last
 // line.
 func readSecret(path string) (text secret.String, warning string, err error) {
-	if warning, err = private.Check(path); err != nil {
+	if warning, err = checkSecret(path); err != nil {
 		return text, "", fileError(path, err)
 	}
 	f, err := os.Open(path)
@@ -118,6 +118,18 @@ func readSecret(path string) (text secret.String, warning string, err error) {
 	default:
 		return secret.New(s), warning, nil
 	}
+}
+
+// checkSecret looks at the rights on a file with a secret of the operator's. That
+// others may read it is a warning at every start and in every check, and not the
+// end, which it is for the keys that the connector keeps: what such a file is
+// called and who else needs it is not ours to say.
+func checkSecret(path string) (warning string, err error) {
+	warning, err = private.Check(path)
+	if errors.Is(err, private.ErrReadable) {
+		return err.Error(), nil
+	}
+	return warning, err
 }
 
 // checkFile looks at the rights on the configuration file. Whoever may change it
@@ -144,7 +156,8 @@ func checkFile(path string, literal bool) (warning string, err error) {
 	case !literal:
 		return "", nil
 	}
-	if warning, err = private.Check(path); err != nil {
+	warning, err = checkSecret(path)
+	if err != nil {
 		err = fmt.Errorf("%w, or move the secret to a file of its own", err)
 	}
 	return warning, err

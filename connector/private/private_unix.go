@@ -20,7 +20,7 @@ func check(path string, info fs.FileInfo) (warning string, err error) {
 	case mode&0o022 != 0:
 		return "", fmt.Errorf("others than its owner may change the %s %s (mode %04o): run %s", kind, path, mode, fix)
 	case mode&0o005 != 0:
-		return "", fmt.Errorf("every user of this computer may %s the %s %s (mode %04o): run %s", right, kind, path, mode, fix)
+		return "", readable(fmt.Sprintf("every user of this computer may %s the %s %s (mode %04o): run %s", right, kind, path, mode, fix))
 	}
 	if warning, err := checkOwner(kind, path, info); warning != "" || err != nil {
 		return warning, err
