@@ -46,7 +46,7 @@ var rules = []struct{ pkg, ours, theirs string }{
 	{"connector", "connector/front connector/iprange connector/private connector/signin connector/token connector/watch connector/web connector/wsfed ldapauth ldapauth/certauth ldapauth/secret ldapauth/setting", "gopkg.in/yaml.v3 net/http"},
 	// Floor 6: the program.
 	{"connector/browser", "", "net/http"},
-	{"connector/demo", "connector connector/browser ldapauth/memdir ldapauth/testca", "net/http github.com/beevik/etree github.com/russellhaering/goxmldsig"},
+	{"connector/demo", "connector connector/browser connector/private ldapauth/memdir ldapauth/testca", "net/http github.com/beevik/etree github.com/russellhaering/goxmldsig"},
 	{"connector/bench", "connector/browser ldapauth/memdir ldapauth/testca", "net/http"},
 	{"cmd/adconnector", "connector connector/bench connector/demo connector/private", "github.com/kardianos/service github.com/urfave/cli/v3 golang.org/x/sys/windows/svc"},
 	// Tests only: nothing above imports it.

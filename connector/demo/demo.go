@@ -24,6 +24,7 @@ import (
 
 	"adconnector/connector"
 	"adconnector/connector/browser"
+	"adconnector/connector/private"
 	"adconnector/ldapauth/memdir"
 	"adconnector/ldapauth/testca"
 )
@@ -61,17 +62,22 @@ type Options struct {
 // what the sample application was told, and then serves until ctx ends, unless
 // o.Once is set. The temporary folder is removed at the end.
 func Run(ctx context.Context, o Options) error {
-	dir, err := os.MkdirTemp("", "adconnector-demo-")
+	temp, err := os.MkdirTemp("", "adconnector-demo-")
 	if err != nil {
 		return err
 	}
 	defer func() {
-		if err := os.RemoveAll(dir); err != nil { // no reason to call the demo a failure
+		if err := os.RemoveAll(temp); err != nil { // no reason to call the demo a failure
 			_, _ = fmt.Fprintf(o.Out, "The demo's folder could not be removed: %v\n", err)
 		}
 	}()
 
-	d := &demo{Options: o, dir: dir}
+	// There are keys in it, and on Windows a temporary folder is not ours alone.
+	dir, err := private.Open(filepath.Join(temp, "demo"))
+	if err != nil {
+		return err
+	}
+	d := &demo{Options: o, dir: dir.Path("")}
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	defer d.stop() // after cancel, before the folder goes
