@@ -16,13 +16,6 @@ import (
 // file and no more than that.
 var ErrReadable = errors.New("others may read it")
 
-// readable is an error that says so in words of its own.
-type readable string
-
-func (r readable) Error() string { return string(r) }
-
-func (readable) Is(target error) bool { return target == ErrReadable }
-
 // Check looks at who may read the file or folder at path besides its owner.
 //
 // The error says that it cannot be used: it is not there, or the rights on it

@@ -10,6 +10,13 @@ import (
 	"syscall"
 )
 
+// readable is an error that says so in words of its own.
+type readable string
+
+func (r readable) Error() string { return string(r) }
+
+func (readable) Is(target error) bool { return target == ErrReadable }
+
 func check(path string, info fs.FileInfo) (warning string, err error) {
 	kind, right, fix := "file", "read", "chmod 600 "+path
 	if info.IsDir() {
