@@ -50,10 +50,29 @@ func (a *Account) Values(attribute string) []string {
 // understood. It must be asked for every method of signing in, since all but a
 // password bypass the directory's own judgement.
 func (a *Account) State(now time.Time) error {
-	if err := a.dialect.state(a, now); err != nil {
-		return fmt.Errorf("account %q: %w", a.DN, err)
+	for _, c := range a.dialect.state {
+		if err := c.judge(a, now); err != nil {
+			return fmt.Errorf("account %q: %w", a.DN, err)
+		}
 	}
 	return nil
+}
+
+// A Fact is one thing that [Account.State] looks at.
+type Fact struct {
+	Attribute string
+	Text      string // what it says, in words
+	Err       error  // why it keeps the account out; nil if it does not
+}
+
+// Facts returns everything that [Account.State] looks at, in its order: State
+// is the first error among them.
+func (a *Account) Facts(now time.Time) []Fact {
+	facts := make([]Fact, len(a.dialect.state))
+	for i, c := range a.dialect.state {
+		facts[i] = Fact{c.attribute, c.says(a, now), c.judge(a, now)}
+	}
+	return facts
 }
 
 // FindByName returns the one person called name. The error is a denial with
@@ -69,6 +88,9 @@ func (d *Directory) FindByName(ctx context.Context, name string) (*Account, erro
 	if !d.userFilter(a.dialect).matches(a, name) {
 		return nil, denial.New(denial.NoAccount, "the directory found %q for the user name %q, but that is not its name", a.DN, name)
 	}
+	note(ctx, func() string {
+		return fmt.Sprintf("compared here: the entry is indeed called %q (by %s)", name, strings.Join(d.userFilter(a.dialect).attributes(), " or "))
+	})
 	return a, nil
 }
 
@@ -119,6 +141,7 @@ func (d *Directory) account(ctx context.Context, di *dialect, e *ldap.Entry) (*A
 	if err := a.checkPerson(); err != nil {
 		return nil, err
 	}
+	note(ctx, func() string { return fmt.Sprintf("%q is a person (%s)", a.DN, strings.Join(a.Values("objectClass"), ", ")) })
 	raw := a.First(di.id)
 	id, ok := di.idText(raw)
 	if !ok {

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"slices"
 	"strings"
-	"time"
 
 	"github.com/go-ldap/ldap/v3"
 )
@@ -25,7 +24,9 @@ type dialect struct {
 	groupFilter string
 	// tokenGroups says that the server works out nested groups by itself.
 	tokenGroups bool
-	state       func(*Account, time.Time) error
+	// state is what decides whether an account may sign in, in the order in
+	// which it is looked at.
+	state []stateCheck
 }
 
 // hasPolicies reports whether it takes a password policy to judge an account.

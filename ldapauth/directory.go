@@ -207,6 +207,7 @@ func (d *Directory) search(ctx context.Context, build func(*dialect) *ldap.Searc
 		if ctx.Err() != nil || d.ctx.Err() != nil {
 			return nil, nil, err
 		}
+		note(ctx, func() string { return fmt.Sprintf("%s cannot be asked, the next server is tried: %v", s.url, err) })
 		s.failed(err)
 		last = err
 	}

@@ -126,7 +126,9 @@ func (s *server) search(ctx context.Context, build func(*dialect) *ldap.SearchRe
 			return nil, nil, err
 		}
 		start := time.Now()
-		result, err := c.search(ctx, &s.d.wg, build(c.dialect))
+		r := build(c.dialect)
+		result, err := c.search(ctx, &s.d.wg, r)
+		noteSearch(ctx, s.url, r, result, err, time.Since(start))
 		switch {
 		case ldap.IsErrorAnyOf(err, ldap.LDAPResultBusy, ldap.LDAPResultUnavailable):
 			return nil, nil, fmt.Errorf("%w: %s: %w", errConnection, s.url, err)

@@ -23,22 +23,46 @@ const (
 	uacPasswordExpired = 0x800000
 )
 
-// activeDirectoryState reads what the domain controller would check itself if
-// the user signed in by password.
-func activeDirectoryState(a *Account, now time.Time) error {
+// A stateCheck looks at one thing that may keep an account out.
+type stateCheck struct {
+	attribute string // or the two that it takes
+	// judge returns a denial, or a fault if the entry holds something that
+	// cannot be understood.
+	judge func(*Account, time.Time) error
+	// says tells in words what the entry holds. Only those ask who want to know
+	// why: a sign-in does without.
+	says func(*Account, time.Time) string
+}
+
+// activeDirectoryState is what the domain controller would check itself if the
+// user signed in by password.
+var activeDirectoryState = []stateCheck{
+	{"userAccountControl", checkControl, sayControl},
+	{"accountExpires", checkExpires, sayExpires},
+	{"msDS-User-Account-Control-Computed", checkLockedOut, sayLockedOut},
+	{"logonHours", checkHours, sayHours},
+	{"userWorkstations", checkWorkstations, sayWorkstations},
+	{"pwdLastSet", checkMustChange, sayLastSet},
+	{"msDS-User-Account-Control-Computed", checkPasswordAge, sayPasswordAge},
+}
+
+func checkControl(a *Account, _ time.Time) error {
 	if a.First("userAccountControl") == "" {
 		return fmt.Errorf("userAccountControl cannot be read: let the service account read it")
 	}
 	uac, err := a.integer("userAccountControl")
-	if err != nil {
-		return err
-	}
 	switch {
+	case err != nil:
+		return err
 	case uac&uacTrusts != 0:
 		return denial.New(denial.NoAccount, "userAccountControl %d is that of a machine or a trust", uac)
 	case uac&uacDisabled != 0:
 		return denial.New(denial.AccountDisabled, "disabled (userAccountControl %d)", uac)
 	}
+	return nil
+}
+
+func checkExpires(a *Account, now time.Time) error {
 	expires, err := a.integer("accountExpires")
 	if err != nil {
 		return err
@@ -46,6 +70,10 @@ func activeDirectoryState(a *Account, now time.Time) error {
 	if expires != 0 && expires != math.MaxInt64 && !now.Before(fileTime(expires)) {
 		return denial.New(denial.AccountExpired, "expired at %v (accountExpires)", fileTime(expires).UTC())
 	}
+	return nil
+}
+
+func checkLockedOut(a *Account, _ time.Time) error {
 	computed, err := a.integer("msDS-User-Account-Control-Computed")
 	if err != nil {
 		return err
@@ -53,20 +81,37 @@ func activeDirectoryState(a *Account, now time.Time) error {
 	if computed&uacLocked != 0 {
 		return denial.New(denial.AccountLocked, "locked after wrong passwords (msDS-User-Account-Control-Computed %d)", computed)
 	}
-	if err := checkHours(a, now); err != nil {
-		return err
-	}
+	return nil
+}
+
+func checkWorkstations(a *Account, _ time.Time) error {
 	if w := a.First("userWorkstations"); w != "" {
 		return denial.New(denial.NotAtThisComputer, "may sign in only at %q (userWorkstations)", w)
+	}
+	return nil
+}
+
+func checkMustChange(a *Account, _ time.Time) error {
+	uac, err := a.integer("userAccountControl")
+	if err != nil {
+		return err
 	}
 	set, err := a.integer("pwdLastSet")
 	if err != nil {
 		return err
 	}
-	switch {
-	case set == 0 && a.First("pwdLastSet") != "" && uac&uacNeverExpires == 0:
+	if set == 0 && a.First("pwdLastSet") != "" && uac&uacNeverExpires == 0 {
 		return denial.New(denial.MustChangePassword, "must change the password at the next sign-in (pwdLastSet 0)")
-	case computed&uacPasswordExpired != 0:
+	}
+	return nil
+}
+
+func checkPasswordAge(a *Account, _ time.Time) error {
+	computed, err := a.integer("msDS-User-Account-Control-Computed")
+	if err != nil {
+		return err
+	}
+	if computed&uacPasswordExpired != 0 {
 		return denial.New(denial.PasswordExpired, "the password has expired (msDS-User-Account-Control-Computed %d)", computed)
 	}
 	return nil
@@ -96,54 +141,48 @@ func fileTime(n int64) time.Time {
 	return time.Unix(n/1e7-epoch, n%1e7*100)
 }
 
-// openLDAPState reads the password policy overlay's attributes
-// (draft-behera-ldap-password-policy-10, section 5.3) and those by which other
-// servers bar accounts.
-func openLDAPState(a *Account, now time.Time) error {
-	for _, bar := range []string{"nsAccountLock", "loginDisabled"} {
-		if on, err := a.boolean(bar); err != nil {
-			return err
-		} else if on {
-			return denial.New(denial.AccountDisabled, "disabled (%s)", bar)
-		}
-	}
-	if err := checkValidity(a, now); err != nil {
-		return err
-	}
-	if err := checkLock(a, now); err != nil {
-		return err
-	}
-	if on, err := a.boolean("pwdReset"); err != nil {
-		return err
-	} else if on {
-		return denial.New(denial.MustChangePassword, "must change the password after a reset (pwdReset)")
-	}
-	changed, err := a.time("pwdChangedTime")
-	if err != nil {
-		return err
-	}
-	if !changed.IsZero() && a.policy != nil && a.policy.maxAge > 0 && !now.Before(changed.Add(a.policy.maxAge)) {
-		return denial.New(denial.PasswordExpired, "the password is older than %v (pwdChangedTime, pwdMaxAge)", a.policy.maxAge)
-	}
-	return nil
+// openLDAPState is what the password policy overlay keeps
+// (draft-behera-ldap-password-policy-10, section 5.3), and by what other servers
+// bar accounts.
+var openLDAPState = []stateCheck{
+	{"nsAccountLock", barredBy("nsAccountLock"), sayBar("nsAccountLock")},
+	{"loginDisabled", barredBy("loginDisabled"), sayBar("loginDisabled")},
+	{"pwdStartTime", checkStart, sayTime("pwdStartTime", "at any time", "valid from")},
+	{"pwdEndTime", checkEnd, sayTime("pwdEndTime", "never ends", "valid until")},
+	{"shadowExpire", checkShadow, sayShadow},
+	{"pwdAccountLockedTime", checkLock, sayLock},
+	{"pwdReset", checkReset, sayReset},
+	{"pwdChangedTime", checkChanged, sayChanged},
 }
 
-// checkValidity reads the times from and until which an account is valid.
-func checkValidity(a *Account, now time.Time) error {
+// barredBy returns a check of an attribute that disables an account if it is
+// true.
+func barredBy(attribute string) func(*Account, time.Time) error {
+	return func(a *Account, _ time.Time) error {
+		if on, err := a.boolean(attribute); err != nil || !on {
+			return err
+		}
+		return denial.New(denial.AccountDisabled, "disabled (%s)", attribute)
+	}
+}
+
+func checkStart(a *Account, now time.Time) error {
 	start, err := a.time("pwdStartTime")
-	if err != nil {
-		return err
+	if err == nil && now.Before(start) {
+		err = denial.New(denial.AccountDisabled, "not valid before %v (pwdStartTime)", start)
 	}
-	if now.Before(start) {
-		return denial.New(denial.AccountDisabled, "not valid before %v (pwdStartTime)", start)
-	}
+	return err
+}
+
+func checkEnd(a *Account, now time.Time) error {
 	end, err := a.time("pwdEndTime")
-	if err != nil {
-		return err
+	if err == nil && !end.IsZero() && !now.Before(end) {
+		err = denial.New(denial.AccountExpired, "expired at %v (pwdEndTime)", end)
 	}
-	if !end.IsZero() && !now.Before(end) {
-		return denial.New(denial.AccountExpired, "expired at %v (pwdEndTime)", end)
-	}
+	return err
+}
+
+func checkShadow(a *Account, now time.Time) error {
 	if a.First("shadowExpire") == "" {
 		return nil
 	}
@@ -153,6 +192,24 @@ func checkValidity(a *Account, now time.Time) error {
 	}
 	if days >= 0 && now.Unix()/86400 >= days { // -1: never
 		return denial.New(denial.AccountExpired, "expired on day %d after 1970-01-01 (shadowExpire)", days)
+	}
+	return nil
+}
+
+func checkReset(a *Account, _ time.Time) error {
+	if on, err := a.boolean("pwdReset"); err != nil || !on {
+		return err
+	}
+	return denial.New(denial.MustChangePassword, "must change the password after a reset (pwdReset)")
+}
+
+func checkChanged(a *Account, now time.Time) error {
+	changed, err := a.time("pwdChangedTime")
+	if err != nil {
+		return err
+	}
+	if !changed.IsZero() && a.policy != nil && a.policy.maxAge > 0 && !now.Before(changed.Add(a.policy.maxAge)) {
+		return denial.New(denial.PasswordExpired, "the password is older than %v (pwdChangedTime, pwdMaxAge)", a.policy.maxAge)
 	}
 	return nil
 }
