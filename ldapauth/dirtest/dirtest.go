@@ -91,14 +91,20 @@ type Server struct {
 	AdminPassword string
 	Password      string // of every person
 
-	backend backend
+	backend  backend
+	stranger bool // it shows a wrong certificate
 }
 
 // A backend is the program behind a server.
 type backend interface {
 	start() error
 	stop()
+	kill()
 	freeze(on bool) error
+	drop(on bool) error
+	hangUp() error
+	wrongCertificate(on bool) error // from the next start on
+	idleTimeout(seconds int) error
 	log() string
 	remove()
 }
@@ -123,6 +129,9 @@ type OpenLDAPOptions struct {
 	NoMemberOf bool
 	// TLSRequired refuses passwords on connections without encryption.
 	TLSRequired bool
+	// Wire puts a wire before the server that [Server.DropPackets] and
+	// [Server.HangUp] can cut. It costs a little speed.
+	Wire bool
 	// Quiet keeps operations out of the log, for benchmarks.
 	Quiet bool
 }
@@ -132,6 +141,8 @@ type OpenLDAPOptions struct {
 // and tells a client which asks for the reason of a refusal. It answers a bind
 // with a name and an empty password with success, as a careless administrator
 // can make it do: whoever tests a client wants the server that forgives it most.
+//
+// Servers with the same options have the same content, down to the entryUUID.
 func OpenLDAP(t testing.TB, o OpenLDAPOptions) *Server {
 	t.Helper()
 	s := newOpenLDAP(t, o)
@@ -142,7 +153,8 @@ func OpenLDAP(t testing.TB, o OpenLDAPOptions) *Server {
 // SambaAD starts a domain controller of corp.example.test (CORP) that is
 // stopped when the test ends. The first call on a machine takes about ten
 // seconds, because a domain is made; its image is kept in the user's cache
-// folder, and later starts take about one second. It needs root.
+// folder, and later starts take about one second. All have the same content,
+// down to the objectGUID. It needs root.
 func SambaAD(t testing.TB) *Server {
 	t.Helper()
 	s := newSambaAD(t)
@@ -301,7 +313,7 @@ const patience = 20 * time.Second
 
 // dial connects with TLS.
 func (s *Server) dial() (*ldap.Conn, error) {
-	conf, err := s.tlsConfig()
+	conf, err := s.clientTLS()
 	if err != nil {
 		return nil, err
 	}

@@ -3,6 +3,7 @@ package dirtest
 import (
 	"crypto/rand"
 	"crypto/sha1"
+	"crypto/sha256"
 	"encoding/base64"
 	"fmt"
 	"slices"
@@ -167,12 +168,20 @@ func (t *tree) add(dn string, attrs ...attribute) {
 	if of := t.memberOf[dn]; of != nil {
 		attrs = append(attrs, attr("memberOf", of...))
 	}
-	for _, a := range append([]attribute{attr("dn", dn)}, attrs...) {
+	for _, a := range append([]attribute{attr("dn", dn), attr("entryUUID", uuid(dn))}, attrs...) {
 		for _, v := range a.values {
 			t.out.WriteString(a.name + ":: " + base64.StdEncoding.EncodeToString([]byte(v)) + "\n")
 		}
 	}
 	t.out.WriteByte('\n')
+}
+
+// uuid returns the entryUUID of an entry, made from its name (RFC 9562, section
+// 5.8), so that servers with the same content agree on it.
+func uuid(dn string) string {
+	sum := sha256.Sum256([]byte(dn))
+	sum[6], sum[8] = sum[6]&0x0f|0x80, sum[8]&0x3f|0x80
+	return fmt.Sprintf("%x-%x-%x-%x-%x", sum[:4], sum[4:6], sum[6:8], sum[8:10], sum[10:16])
 }
 
 // hash returns a password as slapd stores it: salted SHA-1, its own default.

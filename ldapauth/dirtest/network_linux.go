@@ -1,12 +1,14 @@
 package dirtest
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"sync"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -67,19 +69,22 @@ type forwarder struct {
 	port   int // the port here; 0 before the first open
 
 	mu       sync.Mutex
-	listener net.Listener // nil when closed
+	listener *net.TCPListener // nil when closed
 	conns    map[net.Conn]bool
+	deaf     bool // packets are dropped
 	busy     sync.WaitGroup
 }
 
 // open starts to listen, always on the same port.
 func (f *forwarder) open() error {
-	l, err := net.Listen("tcp4", fmt.Sprintf("127.0.0.1:%d", f.port))
+	var plain net.ListenConfig
+	plain.SetMultipathTCP(false) // its sockets take no filter
+	l, err := plain.Listen(context.Background(), "tcp4", fmt.Sprintf("127.0.0.1:%d", f.port))
 	if err != nil {
 		return err
 	}
 	f.mu.Lock()
-	f.listener, f.conns = l, map[net.Conn]bool{}
+	f.listener, f.conns, f.deaf = l.(*net.TCPListener), map[net.Conn]bool{}, false
 	f.mu.Unlock()
 	f.port = l.Addr().(*net.TCPAddr).Port
 	f.busy.Go(func() {
@@ -99,12 +104,12 @@ func (f *forwarder) carry(c net.Conn) {
 	if !f.keep(c) {
 		return
 	}
-	defer f.drop(c)
+	defer f.forget(c)
 	server, err := dialFrom(f.thread, f.target)
 	if err != nil || !f.keep(server) {
 		return
 	}
-	defer f.drop(server)
+	defer f.forget(server)
 	done := make(chan struct{})
 	go func() {
 		defer close(done)
@@ -126,10 +131,37 @@ func (f *forwarder) keep(c net.Conn) bool {
 		return false
 	}
 	f.conns[c] = true
+	if f.deaf { // it was accepted just before
+		_ = deafen(c.(syscall.Conn), true)
+	}
 	return true
 }
 
-func (f *forwarder) drop(c net.Conn) {
+// drop makes the kernel drop the packets of all connections, or ends that.
+func (f *forwarder) drop(on bool) error {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.listener == nil || f.deaf == on {
+		return nil
+	}
+	f.deaf = on
+	errs := []error{deafen(f.listener, on)}
+	for c := range f.conns {
+		errs = append(errs, deafen(c.(syscall.Conn), on))
+	}
+	return errors.Join(errs...)
+}
+
+// hangUp ends the connections.
+func (f *forwarder) hangUp() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	for c := range f.conns {
+		_ = c.Close()
+	}
+}
+
+func (f *forwarder) forget(c net.Conn) {
 	f.mu.Lock()
 	defer f.mu.Unlock()
 	_ = c.Close()

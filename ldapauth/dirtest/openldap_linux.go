@@ -33,6 +33,8 @@ type slapd struct {
 	dir       string
 	removeDir func()
 	thread    *thread
+	ports     [2]int   // in clear and with TLS
+	wire               // empty unless there is to be one
 	process   *process // nil when stopped
 }
 
@@ -166,8 +168,10 @@ func (b *slapd) startSomewhere() error {
 		if err != nil {
 			return err
 		}
-		b.server.PlainURL = fmt.Sprintf("ldap://127.0.0.1:%d", ports[0])
-		b.server.URL = fmt.Sprintf("ldaps://127.0.0.1:%d", ports[1])
+		b.ports = ports
+		if b.options.Wire {
+			b.wire = newWire(b.thread, ports[0], ports[1])
+		}
 		if err := b.start(); !errors.Is(err, errEnded) || attempt == 5 {
 			return err
 		}
@@ -188,6 +192,14 @@ func freePorts() (ports [2]int, err error) {
 }
 
 func (b *slapd) start() error {
+	reached := b.ports
+	if len(b.wire) > 0 {
+		if err := b.open(); err != nil {
+			return err
+		}
+		reached = [2]int{b.wire[0].port, b.wire[1].port}
+	}
+	b.server.PlainURL, b.server.URL = urls(reached)
 	log, err := os.OpenFile(b.file("log"), os.O_CREATE|os.O_WRONLY|os.O_APPEND, 0o600)
 	if err != nil {
 		return err
@@ -197,7 +209,8 @@ func (b *slapd) start() error {
 	if b.options.Quiet {
 		level = "none"
 	}
-	cmd := exec.Command(b.program, "-d", level, "-f", b.file("slapd.conf"), "-h", b.server.PlainURL+" "+b.server.URL)
+	plain, tls := urls(b.ports)
+	cmd := exec.Command(b.program, "-d", level, "-f", b.file("slapd.conf"), "-h", plain+" "+tls)
 	cmd.Stderr = log
 	if b.process, err = startProcess(b.thread, cmd); err != nil {
 		return err
@@ -209,12 +222,26 @@ func (b *slapd) start() error {
 	return nil
 }
 
-func (b *slapd) stop() {
+func (b *slapd) stop() { b.end((*process).stop) }
+
+func (b *slapd) kill() { b.end((*process).kill) }
+
+func (b *slapd) end(how func(*process)) {
+	b.closeListeners()
 	if b.process != nil {
-		b.process.stop()
+		how(b.process)
 		b.process = nil
 	}
+	b.close()
 }
+
+func (b *slapd) idleTimeout(seconds int) error {
+	b.stop()
+	b.options.IdleSeconds = seconds
+	return errors.Join(os.WriteFile(b.file("slapd.conf"), []byte(b.config()), 0o600), b.start())
+}
+
+func (b *slapd) wrongCertificate(on bool) error { return swapCertificate(b.dir, on) }
 
 func (b *slapd) freeze(on bool) error {
 	if b.process == nil {
@@ -244,13 +271,42 @@ func writeCertificates(dir string, names ...string) error {
 	if err != nil {
 		return err
 	}
-	leaf, err := ca.Server(append(names, "localhost", "127.0.0.1")...)
+	return errors.Join(
+		os.WriteFile(filepath.Join(dir, "ca.pem"), ca.PEM(), 0o600),
+		writeLeaf(ca, dir, append(names, "localhost", "127.0.0.1")...),
+	)
+}
+
+// writeLeaf writes cert.pem and key.pem for a server with the given names.
+func writeLeaf(ca *testca.CA, dir string, names ...string) error {
+	leaf, err := ca.Server(names...)
 	if err != nil {
 		return err
 	}
 	return errors.Join(
-		os.WriteFile(filepath.Join(dir, "ca.pem"), ca.PEM(), 0o600),
 		os.WriteFile(filepath.Join(dir, "cert.pem"), leaf.CertPEM(), 0o600),
 		os.WriteFile(filepath.Join(dir, "key.pem"), leaf.KeyPEM(), 0o600),
 	)
+}
+
+// swapCertificate puts a certificate of another authority for another server
+// in the place of the right one, or the right one back.
+func swapCertificate(dir string, wrong bool) error {
+	for _, name := range []string{"cert.pem", "key.pem"} {
+		shown, kept := filepath.Join(dir, name), filepath.Join(dir, "right-"+name)
+		if !wrong {
+			shown, kept = kept, shown
+		}
+		if err := os.Rename(shown, kept); err != nil {
+			return err
+		}
+	}
+	if !wrong {
+		return nil
+	}
+	ca, err := testca.New("Another CA")
+	if err != nil {
+		return err
+	}
+	return writeLeaf(ca, dir, "elsewhere.example.test")
 }

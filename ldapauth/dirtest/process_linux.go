@@ -85,6 +85,12 @@ func (p *process) stop() {
 	}
 }
 
+// kill ends the program at once.
+func (p *process) kill() {
+	_ = p.signal(syscall.SIGKILL)
+	<-p.done
+}
+
 // freeze stops the program or lets it go on. It returns when no thread of the
 // program runs any more: the signal alone leaves them time for one more answer.
 func (p *process) freeze(on bool) error {

@@ -13,6 +13,7 @@ import (
 	"sync"
 	"testing"
 
+	"github.com/go-ldap/ldap/v3"
 	"golang.org/x/sys/unix"
 )
 
@@ -34,8 +35,8 @@ type samba struct {
 	dir       string
 	removeDir func()
 	thread    *thread
-	forwards  []*forwarder
-	process   *process // nil when stopped
+	wire
+	process *process // nil when stopped
 }
 
 func newSambaAD(t testing.TB) *Server {
@@ -79,10 +80,7 @@ func startSamba(th *thread) (_ *Server, err error) {
 		BindDN: "CN=Service Connector,OU=Service," + base, BindPassword: servicePassword,
 		AdminDN: "CN=Administrator,CN=Users," + base, AdminPassword: adminPassword, Password: password,
 	}
-	b := &samba{
-		server: s, dir: dir, removeDir: removeDir, thread: th,
-		forwards: []*forwarder{{thread: th, target: 389}, {thread: th, target: 636}},
-	}
+	b := &samba{server: s, dir: dir, removeDir: removeDir, thread: th, wire: newWire(th, 389, 636)}
 	s.backend = b
 	defer func() {
 		if err != nil {
@@ -128,6 +126,7 @@ bind interfaces only = yes
 disable netbios = yes
 kccsrv:samba_kcc = false
 ldb:nosync = yes
+old password allowed period = 0
 ldap server require strong auth = yes
 tls enabled = yes
 tls certfile = DIR/cert.pem
@@ -224,13 +223,10 @@ func (b *samba) provision() error {
 }
 
 func (b *samba) start() error {
-	for _, f := range b.forwards {
-		if err := f.open(); err != nil {
-			return err
-		}
+	if err := b.open(); err != nil {
+		return err
 	}
-	b.server.PlainURL = fmt.Sprintf("ldap://127.0.0.1:%d", b.forwards[0].port)
-	b.server.URL = fmt.Sprintf("ldaps://127.0.0.1:%d", b.forwards[1].port)
+	b.server.PlainURL, b.server.URL = urls([2]int{b.wire[0].port, b.wire[1].port})
 
 	cmd := exec.Command(sambaProgram, "--configfile="+b.file("smb.conf"), "--foreground", "--no-process-group", "--model=single")
 	var err error
@@ -244,18 +240,22 @@ func (b *samba) start() error {
 	return nil
 }
 
-func (b *samba) stop() {
-	for _, f := range b.forwards {
-		f.closeListener()
-	}
+func (b *samba) stop() { b.end((*process).stop) }
+
+func (b *samba) kill() { b.end((*process).kill) }
+
+func (b *samba) end(how func(*process)) {
+	b.closeListeners()
 	if b.process != nil {
-		b.process.stop()
+		how(b.process)
 		b.process = nil
 	}
-	for _, f := range b.forwards {
-		f.close()
-	}
+	b.close()
 }
+
+func (b *samba) idleTimeout(seconds int) error { return b.server.setIdleLimit(seconds) }
+
+func (b *samba) wrongCertificate(on bool) error { return swapCertificate(b.dir, on) }
 
 func (b *samba) freeze(on bool) error {
 	if b.process == nil {
@@ -276,4 +276,34 @@ func (b *samba) remove() {
 	b.stop()
 	b.thread.end()
 	b.removeDir()
+}
+
+// idleLimit is the policy of Active Directory that says how long a client may
+// be idle ([MS-ADTS], 3.1.1.3.4.6).
+const idleLimit = "MaxConnIdleTime="
+
+// setIdleLimit changes that policy.
+func (s *Server) setIdleLimit(seconds int) error {
+	c, err := s.dial()
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.Close() }()
+	if err := c.Bind(s.AdminDN, s.AdminPassword); err != nil {
+		return err
+	}
+	dn := "CN=Default Query Policy,CN=Query-Policies,CN=Directory Service,CN=Windows NT,CN=Services,CN=Configuration," + s.BaseDN
+	found, err := c.Search(&ldap.SearchRequest{BaseDN: dn, Filter: "(objectClass=*)", Attributes: []string{"lDAPAdminLimits"}})
+	if err != nil {
+		return err
+	}
+	limits := []string{fmt.Sprint(idleLimit, seconds)}
+	for _, l := range found.Entries[0].GetAttributeValues("lDAPAdminLimits") {
+		if !strings.HasPrefix(l, idleLimit) {
+			limits = append(limits, l)
+		}
+	}
+	change := ldap.NewModifyRequest(dn, nil)
+	change.Replace("lDAPAdminLimits", limits)
+	return c.Modify(change)
 }
