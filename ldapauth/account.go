@@ -23,6 +23,7 @@ type Account struct {
 	dialect *dialect
 	policy  *policy     // the password policy; nil if it cannot be known
 	proved  atomic.Bool // the directory has accepted the password
+	asked   time.Time   // before the directory was asked for the entry
 }
 
 // First returns the first value of an attribute, "" if there is none. The case
@@ -115,6 +116,7 @@ func (d *Directory) FindByID(ctx context.Context, id string) (*Account, error) {
 
 // find returns the one person whom the filter finds.
 func (d *Directory) find(ctx context.Context, filter func(*dialect) string) (*Account, error) {
+	asked := d.now()
 	// Two are enough to know that it is not one.
 	result, di, err := d.search(ctx, func(di *dialect) *ldap.SearchRequest {
 		return subtree(d.config.BaseDN, 2, d.timeout, filter(di), d.attributesOf(di))
@@ -131,7 +133,11 @@ func (d *Directory) find(ctx context.Context, filter func(*dialect) string) (*Ac
 	case len(result.Entries) == 0:
 		return nil, denial.New(denial.NoAccount, "no entry fits")
 	}
-	return d.account(ctx, di, result.Entries[0])
+	a, err := d.account(ctx, di, result.Entries[0])
+	if err == nil {
+		a.asked = asked
+	}
+	return a, err
 }
 
 // account returns the entry as an account, if it is a person's.
@@ -141,7 +147,9 @@ func (d *Directory) account(ctx context.Context, di *dialect, e *ldap.Entry) (*A
 	if err := a.checkPerson(); err != nil {
 		return nil, err
 	}
-	note(ctx, func() string { return fmt.Sprintf("%q is a person (%s)", a.DN, strings.Join(a.Values("objectClass"), ", ")) })
+	note(ctx, func() string {
+		return fmt.Sprintf("%q is a person (%s)", a.DN, strings.Join(a.Values("objectClass"), ", "))
+	})
 	raw := a.First(di.id)
 	id, ok := di.idText(raw)
 	if !ok {

@@ -40,6 +40,15 @@ func (c *cache[V]) get(key string, now time.Time) (v V, ok bool) {
 	return e.value, true
 }
 
+// stale returns a value even if its time is over.
+func (c *cache[V]) stale(key string) (v V, ok bool) {
+	if c.entries == nil {
+		return v, false
+	}
+	e, ok := c.entries.Get(key)
+	return e.value, ok
+}
+
 func (c *cache[V]) put(key string, v V, now time.Time) {
 	if c.entries != nil {
 		c.entries.Add(key, timed[V]{v, now.Add(c.ttl)})

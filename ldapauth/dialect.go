@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/go-ldap/ldap/v3"
 )
@@ -27,6 +28,8 @@ type dialect struct {
 	// state is what decides whether an account may sign in, in the order in
 	// which it is looked at.
 	state []stateCheck
+	// locked returns a denial if the account is locked after wrong passwords.
+	locked func(*Account, time.Time) error
 }
 
 // hasPolicies reports whether it takes a password policy to judge an account.
@@ -44,10 +47,12 @@ var activeDirectory = &dialect{
 	attributes: []string{
 		"objectSid", "primaryGroupID", "userAccountControl", "msDS-User-Account-Control-Computed",
 		"accountExpires", "lockoutTime", "pwdLastSet", "logonHours", "userWorkstations",
+		"badPwdCount", "badPasswordTime", "msDS-ResultantPSO",
 	},
 	groupFilter: "(&(objectClass=group)(member={0}))",
 	tokenGroups: true,
 	state:       activeDirectoryState,
+	locked:      checkLockedOut,
 }
 
 var openLDAP = &dialect{
@@ -59,10 +64,11 @@ var openLDAP = &dialect{
 	username:   "uid",
 	attributes: []string{
 		"memberOf", "pwdAccountLockedTime", "pwdReset", "pwdChangedTime", "pwdStartTime", "pwdEndTime",
-		"pwdPolicySubentry", "shadowExpire", "nsAccountLock", "loginDisabled",
+		"pwdPolicySubentry", "pwdFailureTime", "shadowExpire", "nsAccountLock", "loginDisabled",
 	},
 	groupFilter: "(|(&(objectClass=groupOfNames)(member={0}))(&(objectClass=groupOfUniqueNames)(uniqueMember={0})))",
 	state:       openLDAPState,
+	locked:      checkLock,
 }
 
 // rfc2307bis is OpenLDAP with people who are accounts of a Unix system.

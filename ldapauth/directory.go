@@ -41,8 +41,9 @@ type Directory struct {
 	filter  *userFilter // as configured; nil: the dialect's
 	servers []*server
 
-	groups   *cache[group]   // by SID or by normalised DN
-	policies *cache[*policy] // by DN
+	groups   *cache[group]    // by SID or by normalised DN
+	policies *cache[*policy]  // by DN
+	lockouts *cache[*Lockout] // by DN; nil: not to be seen
 
 	ctx    context.Context // ends with Close //nolint:containedctx // what connects in the background has no caller's
 	cancel context.CancelFunc
@@ -79,6 +80,7 @@ func New(c Config, o Options) (*Directory, error) {
 		dialect:  dialects[c.Schema],
 		groups:   newCache[group](c.Groups.Cache.Std(), maxCached),
 		policies: newCache[*policy](policyCache, maxPolicies),
+		lockouts: newCache[*Lockout](policyCache, maxPolicies),
 	}
 	if d.log == nil {
 		d.log = slog.New(slog.DiscardHandler)

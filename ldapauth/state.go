@@ -244,6 +244,8 @@ func checkLock(a *Account, now time.Time) error {
 type policy struct {
 	maxAge  time.Duration // of a password; 0 = for ever
 	lockout time.Duration // after wrong passwords; 0 = until an administrator ends it
+	locks   Lockout       // what wrong passwords lead to
+	unclear error         // why that is not known; it bars nobody
 }
 
 const (
@@ -299,7 +301,9 @@ func (d *Directory) policy(ctx context.Context, dn string) (*policy, error) {
 
 // policyRequest returns the search for the policy at dn.
 func policyRequest(dn string, timeout time.Duration) *ldap.SearchRequest {
-	return request(dn, ldap.ScopeBaseObject, 1, timeout, "(objectClass=pwdPolicy)", []string{"pwdMaxAge", "pwdLockoutDuration"})
+	return request(dn, ldap.ScopeBaseObject, 1, timeout, "(objectClass=pwdPolicy)", []string{
+		"pwdMaxAge", "pwdLockout", "pwdLockoutDuration", "pwdMaxFailure", "pwdFailureCountInterval",
+	})
 }
 
 // readPolicy returns the policy in the answer to a [policyRequest], nil if there
@@ -320,7 +324,32 @@ func readPolicy(result *ldap.SearchResult, err error) (*policy, error) {
 	if p.lockout, err = e.seconds("pwdLockoutDuration"); err != nil {
 		return nil, err
 	}
+	p.unclear = p.readLocks(e)
+	p.locks.Policy = e.entry.DN
 	return p, nil
+}
+
+// readLocks reads which wrong passwords lock an account
+// (draft-behera-ldap-password-policy-10, sections 5.2.9 to 5.2.12).
+func (p *policy) readLocks(e *Account) error {
+	p.locks.Window, p.locks.Duration = Forever, Forever
+	if p.lockout > 0 {
+		p.locks.Duration = p.lockout
+	}
+	on, err := e.boolean("pwdLockout")
+	if err != nil || !on {
+		return err
+	}
+	most, err := e.integer("pwdMaxFailure")
+	if err != nil {
+		return err
+	}
+	p.locks.Threshold = int(min(max(most, 0), math.MaxInt32))
+	interval, err := e.seconds("pwdFailureCountInterval")
+	if interval > 0 {
+		p.locks.Window = interval
+	}
+	return err
 }
 
 // integer returns the value of an attribute, 0 if it has none.

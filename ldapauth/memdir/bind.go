@@ -122,7 +122,9 @@ func (e *entry) hasPassword(password string) bool {
 // lockoutThreshold is reached.
 func (d *directory) countFailure(e *entry, now time.Time) {
 	failures := e.number("badPwdCount") + 1
-	changed := map[string][]string{"badPwdCount": {strconv.FormatInt(failures, 10)}}
+	changed := map[string][]string{
+		"badPwdCount": {strconv.FormatInt(failures, 10)}, "badPasswordTime": {strconv.FormatInt(filetime(now), 10)},
+	}
 	if threshold := d.byDN[d.base].number("lockoutThreshold"); threshold > 0 && failures >= threshold {
 		changed["lockoutTime"] = []string{strconv.FormatInt(filetime(now), 10)}
 	}
