@@ -192,7 +192,10 @@ func (k *check) anchors() {
 }
 
 func (k *check) directory(ctx context.Context) {
-	d, err := ldapauth.New(k.config.LDAP, ldapauth.Options{Log: discard})
+	for key, path := range k.config.serviceKeys() {
+		k.rights(key, path)
+	}
+	d, err := ldapauth.New(k.config.LDAP, ldapauth.Options{Log: discard, CheckFile: private.Check})
 	if err != nil {
 		k.say(Failure, "ldap: %v", err)
 		return

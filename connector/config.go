@@ -259,6 +259,18 @@ func isPort(text string, least uint64) bool {
 	return err == nil && n >= least
 }
 
+// serviceKeys returns the files with the keys of the directory's service account,
+// by their settings.
+func (c *Config) serviceKeys() map[string]string {
+	keys := map[string]string{}
+	for key, file := range map[string]setting.File{"ldap.bind_key_file": c.LDAP.BindKeyFile, "ldap.bind_keytab_file": c.LDAP.BindKeytabFile} {
+		if file != "" {
+			keys[key] = string(file)
+		}
+	}
+	return keys
+}
+
 // Show writes the settings in effect to w, as a configuration file with every
 // default. Secrets are masked.
 func (c *Config) Show(w io.Writer) error { return show(w, reflect.ValueOf(c).Elem()) }

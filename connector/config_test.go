@@ -637,7 +637,7 @@ func TestExampleLoads(t *testing.T) {
 }
 
 // off finds the keys in the example that are there but off.
-var off = regexp.MustCompile(`(?m)^( *)# ([a-z_]+: .*)$`)
+var off = regexp.MustCompile(`(?m)^( *)# ([a-z0-9_]+: .*)$`)
 
 // TestExampleIsComplete holds the example to the keys that there are: each is
 // there, in its section, in force or behind a "#".

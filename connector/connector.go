@@ -90,6 +90,11 @@ func New(ctx context.Context, c *Config, o Options) (_ *Connector, err error) {
 	for _, w := range c.Warnings() {
 		conn.log.Warn(w)
 	}
+	for key, path := range c.serviceKeys() {
+		if w, err := private.Check(path); err == nil && w != "" { // an error stops the start below
+			conn.log.Warn(key + ": " + w)
+		}
+	}
 	conn.watchFiles(o.WatchEvery) // before they are loaded: no change goes unseen
 	dir, dirErr := private.Open(string(c.DataDir))
 	switch {
@@ -100,7 +105,7 @@ func New(ctx context.Context, c *Config, o Options) (_ *Connector, err error) {
 	}
 	certificate, certErr := conn.loadServerCertificate(base)
 	anchors, anchorErr := conn.loadAnchors()
-	directory, ldapErr := ldapauth.New(c.LDAP, ldapauth.Options{Log: o.Log})
+	directory, ldapErr := ldapauth.New(c.LDAP, ldapauth.Options{Log: o.Log, CheckFile: private.Check})
 	if ldapErr != nil {
 		ldapErr = fmt.Errorf("ldap: %w", ldapErr)
 	}

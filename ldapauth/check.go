@@ -62,7 +62,7 @@ func (s *server) check(ctx context.Context, r *report) {
 	ctx, cancel := context.WithTimeoutCause(ctx, 10*s.d.timeout, errNoAnswer)
 	defer cancel()
 	dialCtx, cancelDial := context.WithTimeoutCause(ctx, s.d.timeout, errNoAnswer)
-	c, err := dial(dialCtx, s.address, s.d.tls, s.d.config.StartTLS, s.d.timeout)
+	c, err := dial(dialCtx, s.address, s.d.service.secure(s.d.tls), s.d.config.StartTLS, s.d.timeout)
 	cancelDial()
 	if err != nil {
 		r.add(Failure, "%s", s.explain(err))
@@ -76,7 +76,7 @@ func (s *server) check(ctx context.Context, r *report) {
 	} else {
 		r.add(Warning, "reachable, but not encrypted: passwords can be read on the way; write ldaps:// or set ldap.start_tls: true")
 	}
-	if err := s.introduce(c); err != nil {
+	if err := s.introduce(ctx, c); err != nil {
 		r.add(Failure, "%v", err)
 		return
 	}
@@ -85,11 +85,7 @@ func (s *server) check(ctx context.Context, r *report) {
 
 // checkContent looks at what the server holds.
 func (s *server) checkContent(c *conn, r *report) {
-	if s.d.config.BindDN == "" {
-		r.add(Warning, "searches are anonymous: set ldap.bind_dn and ldap.bind_password_file unless the directory shows account states to everybody")
-	} else {
-		r.add(OK, "accepts the service account %s", s.d.config.BindDN)
-	}
+	s.d.service.check(r, c.as, s.d.now())
 	r.add(OK, "spoken to as %s", c.dialect.name)
 	root, err := readRoot(c, s.d.timeout)
 	if err != nil {

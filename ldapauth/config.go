@@ -35,6 +35,19 @@ type Config struct {
 	BindDN           string        `yaml:"bind_dn"`
 	BindPassword     secret.String `yaml:"bind_password"`
 	BindPasswordFile setting.File  `yaml:"bind_password_file"`
+	// BindCertFile and BindKeyFile are a client certificate with its chain and
+	// its key, both PEM, with which the service account introduces itself (SASL
+	// EXTERNAL). They are read again for each new connection.
+	BindCertFile setting.File `yaml:"bind_cert_file"`
+	BindKeyFile  setting.File `yaml:"bind_key_file"`
+	// BindKeytabFile holds the keys of BindPrincipal (user@REALM), with which
+	// the service account introduces itself by Kerberos (SASL GSSAPI). It is read
+	// again for each new connection.
+	BindKeytabFile setting.File `yaml:"bind_keytab_file"`
+	BindPrincipal  string       `yaml:"bind_principal"`
+	// Krb5ConfFile says where the Kerberos servers are. None means the system's
+	// file, and if there is none, the DNS.
+	Krb5ConfFile setting.File `yaml:"krb5_conf_file"`
 	// BaseDN is where people are looked for, in the whole subtree.
 	BaseDN string `yaml:"base_dn"`
 	// Schema is one of [Schemas]; "auto" asks the server.
@@ -178,6 +191,55 @@ func (c *Config) validateBind(p *setting.Problems) {
 	}
 	if strings.ContainsFunc(c.BindDN, isControl) {
 		p.Addf("bind_dn", "holds a control character")
+	}
+	c.validateCertificate(p)
+	c.validateKeytab(p)
+	withPassword, withCertificate := c.BindDN != "" || given, c.BindCertFile != "" || c.BindKeyFile != ""
+	switch {
+	case c.BindKeytabFile != "" && (withPassword || withCertificate):
+		p.Addf("bind_keytab_file", "is a second way to introduce the service account; write a password with bind_dn, or a certificate, or a keytab")
+	case withPassword && withCertificate:
+		p.Addf("bind_cert_file", "is a second way to introduce the service account; remove it, or bind_dn and the password: the certificate says who it is")
+	}
+}
+
+// validateCertificate looks at the client certificate of the service account.
+func (c *Config) validateCertificate(p *setting.Problems) {
+	switch {
+	case c.BindCertFile == "" && c.BindKeyFile == "":
+	case c.BindCertFile == "":
+		p.Addf("bind_cert_file", "required with bind_key_file: the certificate that belongs to the key, then its chain")
+	case c.BindKeyFile == "":
+		p.Addf("bind_key_file", "required with bind_cert_file: the private key that belongs to the certificate")
+	default:
+		c.validateTLS(p, "bind_cert_file", "a certificate is shown in TLS alone")
+	}
+}
+
+// validateKeytab looks at the keytab of the service account.
+func (c *Config) validateKeytab(p *setting.Problems) {
+	user, realm, both := strings.Cut(c.BindPrincipal, "@")
+	switch {
+	case c.BindKeytabFile == "" && c.BindPrincipal == "":
+		if c.Krb5ConfFile != "" {
+			p.Addf("krb5_conf_file", "has no effect without bind_keytab_file; write both or neither")
+		}
+		return
+	case c.BindKeytabFile == "":
+		p.Addf("bind_keytab_file", "required with bind_principal: the keytab that holds the account's keys")
+	case !both || user == "" || realm == "" || strings.ContainsFunc(c.BindPrincipal, func(r rune) bool { return r == ' ' || isControl(r) }) || strings.Contains(realm, "@"):
+		p.Addf("bind_principal", "must be the account's name and the domain in capitals, such as svc-connector@CORP.EXAMPLE.COM, not %q", c.BindPrincipal)
+	case c.BindKeytabFile != "":
+		c.validateTLS(p, "bind_keytab_file", "Kerberos is used for the sign-in alone, and what follows must be encrypted")
+	}
+}
+
+// validateTLS complains of servers that are spoken to in clear.
+func (c *Config) validateTLS(p *setting.Problems, key, why string) {
+	for i, raw := range c.URLs {
+		if s, err := parseURL(raw); err == nil && !s.tls && !c.StartTLS {
+			p.Addf(key, "%s, but urls[%d] is in clear: write ldaps:// or set start_tls: true", why, i)
+		}
 	}
 }
 

@@ -61,6 +61,32 @@ func TestValidateNamesTheKeyThatIsWrong(t *testing.T) {
 		{"a filter that finds parts", func(c *ldapauth.Config) { c.UserFilter = "(uid={0}*)" }, "user_filter: compare"},
 		{"a search that is no filter", func(c *ldapauth.Config) { c.UserSearch = "({0}" }, "user_search: not a search filter"},
 		{"no time", func(c *ldapauth.Config) { c.Timeout = 0 }, "timeout: out of bounds"},
+		{"a certificate", func(c *ldapauth.Config) { without(c); c.BindCertFile, c.BindKeyFile = "a", "b" }, ""},
+		{"a certificate without a key", func(c *ldapauth.Config) { without(c); c.BindCertFile = "a" }, "bind_key_file: required with bind_cert_file"},
+		{"a key without a certificate", func(c *ldapauth.Config) { without(c); c.BindKeyFile = "b" }, "bind_cert_file: required with bind_key_file"},
+		{"a certificate and a password", func(c *ldapauth.Config) { c.BindCertFile, c.BindKeyFile = "a", "b" }, "bind_cert_file: second way"},
+		{"a certificate in clear", func(c *ldapauth.Config) {
+			without(c)
+			c.BindCertFile, c.BindKeyFile, c.URLs = "a", "b", []string{"ldap://localhost"}
+		}, "bind_cert_file: start_tls"},
+		{"a keytab", func(c *ldapauth.Config) { without(c); c.BindKeytabFile, c.BindPrincipal = "a", "svc@CORP" }, ""},
+		{"a keytab with a configuration of Kerberos", func(c *ldapauth.Config) {
+			without(c)
+			c.BindKeytabFile, c.BindPrincipal, c.Krb5ConfFile = "a", "svc@CORP", "krb5.conf"
+		}, ""},
+		{"a keytab of nobody", func(c *ldapauth.Config) { without(c); c.BindKeytabFile = "a" }, "bind_principal: in capitals"},
+		{"a keytab of nowhere", func(c *ldapauth.Config) { without(c); c.BindKeytabFile, c.BindPrincipal = "a", "svc" }, "bind_principal: in capitals"},
+		{"a principal without a keytab", func(c *ldapauth.Config) { without(c); c.BindPrincipal = "svc@CORP" }, "bind_keytab_file: required"},
+		{"a keytab and a password", func(c *ldapauth.Config) { c.BindKeytabFile, c.BindPrincipal = "a", "svc@CORP" }, "bind_keytab_file: second way"},
+		{"a keytab and a certificate", func(c *ldapauth.Config) {
+			without(c)
+			c.BindKeytabFile, c.BindPrincipal, c.BindCertFile, c.BindKeyFile = "a", "svc@CORP", "c", "d"
+		}, "bind_keytab_file: second way"},
+		{"a keytab in clear", func(c *ldapauth.Config) {
+			without(c)
+			c.BindKeytabFile, c.BindPrincipal, c.URLs = "a", "svc@CORP", []string{"ldap://localhost"}
+		}, "bind_keytab_file: start_tls"},
+		{"a configuration of Kerberos alone", func(c *ldapauth.Config) { c.Krb5ConfFile = "krb5.conf" }, "krb5_conf_file: no effect"},
 		{"an hour", func(c *ldapauth.Config) { c.Timeout = setting.Duration(time.Hour) }, "timeout: out of bounds"},
 		{"an attribute that is none", func(c *ldapauth.Config) { c.Groups.Attribute = "c n" }, "groups.attribute: not the name"},
 		{"a group base that is no DN", func(c *ldapauth.Config) { c.Groups.BaseDN = "x" }, "groups.base_dn: not a DN"},
@@ -96,6 +122,9 @@ func TestValidateNamesTheKeyThatIsWrong(t *testing.T) {
 		})
 	}
 }
+
+// without removes the service account.
+func without(c *ldapauth.Config) { c.BindDN, c.BindPassword = "", secret.String{} }
 
 func TestValidateReportsEverythingAtOnce(t *testing.T) {
 	c := ldapauth.Config{URLs: []string{"x", "ldap://dc1"}, BindDN: "svc"}

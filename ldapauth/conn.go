@@ -40,6 +40,7 @@ type conn struct {
 	guard   *guard
 	raw     net.Conn // below TLS
 	dialect *dialect // of a service connection
+	as      string   // of a service connection: as whom the server knows it
 
 	mu      sync.Mutex
 	users   int  // requests under way
@@ -270,7 +271,18 @@ func (g *guard) Read(p []byte) (int, error) {
 		g.refused.Store(&e)
 		return 0, e
 	}
+	if isAlert(err) {
+		g.refused.Store(&err)
+	}
 	return n, err
+}
+
+// isAlert reports whether err is what the other side said about our TLS, such as
+// that it does not accept the certificate, before it hung up. In TLS 1.3 that
+// comes after the handshake.
+func isAlert(err error) bool {
+	e, ok := errors.AsType[*net.OpError](err)
+	return ok && e.Op == "remote error"
 }
 
 // follow keeps account of where messages begin. Each is a sequence with a

@@ -37,6 +37,7 @@ type Directory struct {
 	log     *slog.Logger
 	now     func() time.Time
 	tls     *tls.Config
+	service serviceAccount
 	dialect *dialect    // as configured; nil: each server is asked
 	filter  *userFilter // as configured; nil: the dialect's
 	servers []*server
@@ -54,6 +55,9 @@ type Directory struct {
 type Options struct {
 	Log *slog.Logger     // default: nowhere
 	Now func() time.Time // default: time.Now
+	// CheckFile judges the rights on the service account's key or keytab each
+	// time before it is read. Nil: they are as they are.
+	CheckFile CheckFile
 }
 
 // New returns the directory that c describes. It reads the CA files but does
@@ -64,8 +68,12 @@ func New(c Config, o Options) (*Directory, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
-	if c.BindDN != "" && !sendable(c.BindPassword) {
-		return nil, errors.New("bind_password: is missing or empty")
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	service, err := newServiceAccount(&c, o)
+	if err != nil {
+		return nil, err
 	}
 	roots, err := loadRoots(c)
 	if err != nil {
@@ -77,13 +85,11 @@ func New(c Config, o Options) (*Directory, error) {
 		log:      o.Log,
 		now:      o.Now,
 		tls:      &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+		service:  service,
 		dialect:  dialects[c.Schema],
 		groups:   newCache[group](c.Groups.Cache.Std(), maxCached),
 		policies: newCache[*policy](policyCache, maxPolicies),
 		lockouts: newCache[*Lockout](policyCache, maxPolicies),
-	}
-	if d.log == nil {
-		d.log = slog.New(slog.DiscardHandler)
 	}
 	if d.now == nil {
 		d.now = time.Now

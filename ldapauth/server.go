@@ -30,7 +30,7 @@ const (
 
 var (
 	errNoAnswer = errors.New("no answer within ldap.timeout")
-	errRefused  = errors.New("the directory refuses the service account: check ldap.bind_dn and ldap.bind_password_file")
+	errRefused  = errors.New("the directory refuses the service account")
 )
 
 // A server is one server of the directory with its connections.
@@ -243,12 +243,12 @@ func (s *server) dial() *attempt {
 func (s *server) connect(ctx context.Context) (*conn, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, s.d.timeout, errNoAnswer)
 	defer cancel()
-	c, err := dial(ctx, s.address, s.d.tls, s.d.config.StartTLS, s.d.timeout)
+	c, err := dial(ctx, s.address, s.d.service.secure(s.d.tls), s.d.config.StartTLS, s.d.timeout)
 	if err != nil {
 		return nil, err
 	}
 	stop := context.AfterFunc(ctx, c.close)
-	err = s.introduce(c)
+	err = s.introduce(ctx, c)
 	if !stop() {
 		err = context.Cause(ctx)
 	}
@@ -260,9 +260,9 @@ func (s *server) connect(ctx context.Context) (*conn, error) {
 }
 
 // introduce binds as the service account and learns what kind of server it is.
-func (s *server) introduce(c *conn) error {
-	err := s.greet(c)
-	if cause := c.guard.cause(); err != nil && cause != nil {
+func (s *server) introduce(ctx context.Context, c *conn) error {
+	err := s.greet(ctx, c)
+	if cause := c.guard.cause(); err != nil && cause != nil && !errors.Is(err, cause) {
 		return cause // not merely that the connection is closed
 	}
 	if err != nil && !answered(err) && c.ldap.IsClosing() && !s.tls && !s.d.config.StartTLS {
@@ -271,11 +271,9 @@ func (s *server) introduce(c *conn) error {
 	return err
 }
 
-func (s *server) greet(c *conn) error {
-	if s.d.config.BindDN != "" {
-		if err := c.ldap.Bind(s.d.config.BindDN, s.d.config.BindPassword.Reveal()); err != nil {
-			return serviceBindError(err)
-		}
+func (s *server) greet(ctx context.Context, c *conn) (err error) {
+	if c.as, err = s.d.service.bind(ctx, s, c); err != nil {
+		return err
 	}
 	if c.dialect = s.d.dialect; c.dialect != nil {
 		return nil
@@ -294,7 +292,7 @@ func serviceBindError(err error) error {
 	case ldap.IsErrorAnyOf(err, ldap.LDAPResultInvalidCredentials, ldap.LDAPResultInvalidDNSyntax,
 		ldap.LDAPResultNoSuchObject, ldap.LDAPResultInappropriateAuthentication, ldap.LDAPResultUnwillingToPerform,
 		ldap.LDAPResultConstraintViolation):
-		return fmt.Errorf("%w (%w)", errRefused, inWords(err))
+		return fmt.Errorf("%w: check ldap.bind_dn and ldap.bind_password_file (%w)", errRefused, inWords(err))
 	case ldap.IsErrorAnyOf(err, ldap.LDAPResultStrongAuthRequired, ldap.LDAPResultConfidentialityRequired):
 		return fmt.Errorf("the directory takes no passwords in clear: write ldaps:// or set ldap.start_tls: true (%w)", inWords(err))
 	}

@@ -38,7 +38,7 @@ type SearchStep struct {
 	Scope   string
 	Filter  string
 	Entries int
-	DNs     []string // the first of the entries
+	Found   []string // the first of the entries
 	Took    time.Duration
 	Err     error // nil: it was answered
 }
@@ -101,7 +101,7 @@ func noteSearch(ctx context.Context, server string, r *ldap.SearchRequest, resul
 	if result != nil {
 		s.Entries = len(result.Entries)
 		for _, e := range result.Entries[:min(s.Entries, maxTraced)] {
-			s.DNs = append(s.DNs, e.DN)
+			s.Found = append(s.Found, e.DN)
 		}
 	}
 	t.add(Step{Search: s})

@@ -16,7 +16,7 @@ func traced(tr *ldapauth.Trace) string {
 	steps, _ := tr.Steps()
 	for _, s := range steps {
 		if q := s.Search; q != nil {
-			b.WriteString(strings.Join(append([]string{"search", q.Server, q.Base, q.Scope, q.Filter}, q.DNs...), " ") + "\n")
+			b.WriteString(strings.Join(append([]string{"search", q.Server, q.Base, q.Scope, q.Filter}, q.Found...), " ") + "\n")
 			continue
 		}
 		b.WriteString(s.Text + "\n")

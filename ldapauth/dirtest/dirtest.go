@@ -45,6 +45,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"path/filepath"
 	"sync"
 	"testing"
 	"time"
@@ -77,11 +78,15 @@ const (
 	KindSamba    = "samba"
 )
 
+// Realm is what Kerberos calls Samba's domain.
+const Realm = "CORP.EXAMPLE.TEST"
+
 // A Server is a running directory and what a client must know of it.
 type Server struct {
 	Kind     string // KindOpenLDAP or KindSamba
 	URL      string // ldaps://127.0.0.1:port
 	PlainURL string // ldap://127.0.0.1:port, where StartTLS is offered
+	KDC      string // of Samba: where its Kerberos answers, 127.0.0.1:port by TCP
 	CAFile   string // PEM; vouches for 127.0.0.1, localhost and a name in corp.example.test
 
 	BaseDN        string
@@ -101,6 +106,7 @@ type backend interface {
 	stop()
 	kill()
 	freeze(on bool) error
+	keytab(file, principal string) error
 	drop(on bool) error
 	hangUp() error
 	wrongCertificate(on bool) error // from the next start on
@@ -132,6 +138,10 @@ type OpenLDAPOptions struct {
 	// Wire puts a wire before the server that [Server.DropPackets] and
 	// [Server.HangUp] can cut. It costs a little speed.
 	Wire bool
+	// ClientCA makes the server ask clients for a certificate and trust those of
+	// this authority (PEM). Whoever shows one with the common name svc-connector
+	// and binds with SASL EXTERNAL is the service account.
+	ClientCA []byte
 	// Quiet keeps operations out of the log, for benchmarks.
 	Quiet bool
 }
@@ -294,6 +304,29 @@ func (s *Server) DN(t testing.TB, account string) string {
 		t.Fatalf("%d entries are called %s, want one", len(found.Entries), account)
 	}
 	return found.Entries[0].DN
+}
+
+// Keytab returns a file with the keys of a principal of Samba's domain, such as
+// "svc-connector", whose AES keys it holds.
+func (s *Server) Keytab(t testing.TB, principal string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "keytab")
+	if err := s.backend.keytab(file, principal); err != nil {
+		t.Fatalf("exporting the keytab of %s: %v", principal, err)
+	}
+	return file
+}
+
+// Krb5Conf returns a configuration file of Kerberos for Samba's domain, with its
+// KDC at the given address.
+func (s *Server) Krb5Conf(t testing.TB, kdc string) string {
+	t.Helper()
+	file := filepath.Join(t.TempDir(), "krb5.conf")
+	text := fmt.Sprintf("[libdefaults]\n default_realm = %s\n dns_lookup_kdc = false\n[realms]\n %s = {\n  kdc = %s\n }\n", Realm, Realm, kdc)
+	if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	return file
 }
 
 func (s *Server) tlsConfig() (*tls.Config, error) {

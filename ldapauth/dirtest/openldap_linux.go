@@ -107,6 +107,7 @@ func (b *slapd) prepare() error {
 		os.Mkdir(filepath.Join(b.dir, "db"), 0o700),
 		os.WriteFile(b.file("slapd.conf"), []byte(b.config()), 0o600),
 		os.WriteFile(b.file("content.ldif"), []byte(content), 0o600),
+		os.WriteFile(b.file("client-ca.pem"), b.options.ClientCA, 0o600),
 		run(b.program, "-T", "add", "-q", "-w", "-f", b.file("slapd.conf"), "-l", b.file("content.ldif")),
 	)
 }
@@ -126,10 +127,16 @@ func (b *slapd) config() string {
 	line("moduleload back_mdb")
 	line("moduleload memberof")
 	line("moduleload ppolicy")
-	line("TLSCACertificateFile %s", b.file("ca.pem"))
+	if len(o.ClientCA) > 0 {
+		line("TLSCACertificateFile %s", b.file("client-ca.pem"))
+		line("TLSVerifyClient try")
+		line("authz-regexp ^cn=svc-connector$ %s", ldapService)
+	} else {
+		line("TLSCACertificateFile %s", b.file("ca.pem"))
+		line("TLSVerifyClient never")
+	}
 	line("TLSCertificateFile %s", b.file("cert.pem"))
 	line("TLSCertificateKeyFile %s", b.file("key.pem"))
-	line("TLSVerifyClient never")
 	line("allow bind_anon_cred bind_anon_dn")
 	line("threads 4")
 	line("idletimeout %d", o.IdleSeconds)
@@ -221,6 +228,8 @@ func (b *slapd) start() error {
 	}
 	return nil
 }
+
+func (b *slapd) keytab(string, string) error { return errors.New("OpenLDAP has no Kerberos") }
 
 func (b *slapd) stop() { b.end((*process).stop) }
 

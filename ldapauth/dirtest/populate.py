@@ -24,6 +24,7 @@ base = db.domain_dn()
 DAY = 24 * 3600 * 10**7  # in the unit of all times here: 100 ns
 SPRING_2000 = "126000000000000000"
 DISTRIBUTION_GROUP = "2"
+AES = "24"
 NEVER_EXPIRES = "66048"
 
 
@@ -79,7 +80,11 @@ db.transaction_start()
 for unit in ("Staff", "Groups", "Service"):
     add("OU=%s,%s" % (unit, base), objectClass="organizationalUnit")
 
-person("svc-connector", "Service", "Connector", unit="Service", secret=service_password)
+# What a keytab holds of an account is what its types of encryption say.
+person(
+    "svc-connector", "Service", "Connector", unit="Service", secret=service_password,
+    **{"msDS-SupportedEncryptionTypes": AES},
+)
 jon = person("jon", "Jon", "Smith")
 person("dis", "Dis", "Abled", userAccountControl="514")
 person("exp", "Exp", "Ired", accountExpires=SPRING_2000)
@@ -105,6 +110,18 @@ group("Träger (all), x", jon)
 group("dist-list", jon, groupType=DISTRIBUTION_GROUP)
 primary = group("group-PrimaryX", photo)
 db.transaction_commit()
+
+# The names under which clients ask for a ticket for LDAP: a domain controller
+# writes its own when it updates the DNS, which this one does not.
+db.modify_ldif(
+    """dn: CN=DC1,OU=Domain Controllers,%s
+changetype: modify
+add: servicePrincipalName
+servicePrincipalName: ldap/dc1.corp.example.test
+servicePrincipalName: ldap/localhost
+"""
+    % base
+)
 
 # What can be set only when the account is there.
 replace(mcp, pwdLastSet="0")

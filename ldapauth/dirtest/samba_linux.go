@@ -80,7 +80,7 @@ func startSamba(th *thread) (_ *Server, err error) {
 		BindDN: "CN=Service Connector,OU=Service," + base, BindPassword: servicePassword,
 		AdminDN: "CN=Administrator,CN=Users," + base, AdminPassword: adminPassword, Password: password,
 	}
-	b := &samba{server: s, dir: dir, removeDir: removeDir, thread: th, wire: newWire(th, 389, 636)}
+	b := &samba{server: s, dir: dir, removeDir: removeDir, thread: th, wire: newWire(th, 389, 636, 88)}
 	s.backend = b
 	defer func() {
 		if err != nil {
@@ -113,21 +113,21 @@ func (b *samba) prepare() error {
 }
 
 // sambaConfig returns smb.conf for a domain controller that serves LDAP and
-// nothing else from dir.
+// Kerberos, and nothing else, from dir.
 func sambaConfig(dir string) string {
 	return strings.ReplaceAll(`[global]
 netbios name = DC1
 workgroup = CORP
 realm = CORP.EXAMPLE.TEST
 server role = active directory domain controller
-server services = ldap
+server services = ldap kdc
 interfaces = 127.0.0.1/8
 bind interfaces only = yes
 disable netbios = yes
 kccsrv:samba_kcc = false
 ldb:nosync = yes
 old password allowed period = 0
-ldap server require strong auth = yes
+ldap server require strong auth = allow_sasl_over_tls
 tls enabled = yes
 tls certfile = DIR/cert.pem
 tls keyfile = DIR/key.pem
@@ -227,6 +227,7 @@ func (b *samba) start() error {
 		return err
 	}
 	b.server.PlainURL, b.server.URL = urls([2]int{b.wire[0].port, b.wire[1].port})
+	b.server.KDC = fmt.Sprintf("127.0.0.1:%d", b.wire[2].port)
 
 	cmd := exec.Command(sambaProgram, "--configfile="+b.file("smb.conf"), "--foreground", "--no-process-group", "--model=single")
 	var err error
@@ -238,6 +239,12 @@ func (b *samba) start() error {
 		return fmt.Errorf("%w\n%s", err, tail(b.log()))
 	}
 	return nil
+}
+
+func (b *samba) keytab(file, principal string) error {
+	return b.thread.do(func() error {
+		return run(sambaTool, "domain", "exportkeytab", file, "--principal="+principal, "--configfile="+b.file("smb.conf"))
+	})
 }
 
 func (b *samba) stop() { b.end((*process).stop) }
