@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync/atomic"
 	"time"
@@ -49,10 +50,11 @@ func (a *Account) Values(attribute string) []string {
 // State reports whether the account may sign in at now: nil, a denial that
 // says why not, or a fault when the entry holds something that cannot be
 // understood. It must be asked for every method of signing in, since all but a
-// password bypass the directory's own judgement.
-func (a *Account) State(now time.Time) error {
+// password bypass the directory's own judgement. Denials for one of the reasons
+// in except are passed over.
+func (a *Account) State(now time.Time, except ...denial.Reason) error {
 	for _, c := range a.dialect.state {
-		if err := c.judge(a, now); err != nil {
+		if err := c.judge(a, now); err != nil && !slices.Contains(except, denial.ReasonOf(err)) {
 			return fmt.Errorf("account %q: %w", a.DN, err)
 		}
 	}

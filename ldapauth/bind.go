@@ -111,8 +111,13 @@ var policyReasons = map[int8]denial.Reason{
 	2: denial.MustChangePassword, // said of a bind that succeeded
 }
 
+// ErrNeedsReset is in the chain of a denial that says that the password has
+// expired and that the directory lets its owner change it no more.
+var ErrNeedsReset = errors.New("the directory accepts it no more, not even to change it: somebody who may must set a new one")
+
 // bindError says what the answer to a bind means: nil only for a success that
-// no control takes back.
+// no control takes back. A success that is one of the last few which the policy
+// grants after the end of a password is taken back too.
 func bindError(dn string, result *ldap.SimpleBindResult, err error) error {
 	reason, detail := denial.Reason(""), err
 	if err == nil {
@@ -120,6 +125,14 @@ func bindError(dn string, result *ldap.SimpleBindResult, err error) error {
 	}
 	if c, ok := ldap.FindControl(result.Controls, ldap.ControlTypeBeheraPasswordPolicy).(*ldap.ControlBeheraPasswordPolicy); ok {
 		reason = policyReasons[c.Error]
+		switch {
+		case reason == denial.PasswordExpired && err != nil:
+			detail = fmt.Errorf("%w (%w)", ErrNeedsReset, err)
+		case reason == "" && err == nil && c.Grace == 0:
+			reason, detail = denial.PasswordExpired, fmt.Errorf("the password is right, but has expired; %w", ErrNeedsReset)
+		case reason == "" && err == nil && c.Grace > 0:
+			reason, detail = denial.PasswordExpired, fmt.Errorf("the password is right, but has expired; the directory would accept it %d times more", c.Grace)
+		}
 	}
 	if err == nil && ldap.FindControl(result.Controls, ldap.ControlTypeVChuPasswordMustChange) != nil {
 		reason = denial.MustChangePassword

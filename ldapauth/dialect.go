@@ -25,6 +25,9 @@ type dialect struct {
 	groupFilter string
 	// tokenGroups says that the server works out nested groups by itself.
 	tokenGroups bool
+	// unicodePwd says that passwords are changed by writing that attribute, and
+	// not by the operation of RFC 3062.
+	unicodePwd bool
 	// state is what decides whether an account may sign in, in the order in
 	// which it is looked at.
 	state []stateCheck
@@ -51,6 +54,7 @@ var activeDirectory = &dialect{
 	},
 	groupFilter: "(&(objectClass=group)(member={0}))",
 	tokenGroups: true,
+	unicodePwd:  true,
 	state:       activeDirectoryState,
 	locked:      checkLockedOut,
 }

@@ -314,14 +314,11 @@ func readRoot(c *conn, timeout time.Duration) (*ldap.Entry, error) {
 // bind sends one bind with dn and password. sent reports whether the password
 // can have reached the server; if it cannot, others may be asked instead.
 func (s *server) bind(ctx context.Context, dn string, password secret.String) (result *ldap.SimpleBindResult, sent bool, err error) {
-	wait, cancel := context.WithTimeoutCause(ctx, s.d.timeout, errNoAnswer)
-	defer cancel()
-	select {
-	case s.binds <- struct{}{}:
-		defer func() { <-s.binds }()
-	case <-wait.Done():
-		return nil, false, fmt.Errorf("%s: all %d connections for passwords are busy (ldap.pool.bind): %w", s.url, cap(s.binds), context.Cause(wait))
+	release, err := s.bindSlot(ctx)
+	if err != nil {
+		return nil, false, err
 	}
+	defer release()
 	for {
 		c, reused, err := s.bindConnection(ctx)
 		if err != nil {
@@ -336,6 +333,18 @@ func (s *server) bind(ctx context.Context, dn string, password secret.String) (r
 		if sent || !reused || ctx.Err() != nil {
 			return nil, sent, fmt.Errorf("%s: %w", s.url, c.failure(err))
 		}
+	}
+}
+
+// bindSlot waits until one more connection may carry a password.
+func (s *server) bindSlot(ctx context.Context) (release func(), err error) {
+	wait, cancel := context.WithTimeoutCause(ctx, s.d.timeout, errNoAnswer)
+	defer cancel()
+	select {
+	case s.binds <- struct{}{}:
+		return func() { <-s.binds }, nil
+	case <-wait.Done():
+		return nil, fmt.Errorf("%s: all %d connections for passwords are busy (ldap.pool.bind): %w", s.url, cap(s.binds), context.Cause(wait))
 	}
 }
 

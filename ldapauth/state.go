@@ -106,7 +106,13 @@ func checkMustChange(a *Account, _ time.Time) error {
 	return nil
 }
 
-func checkPasswordAge(a *Account, _ time.Time) error {
+// checkPasswordAge leaves out a password that must be changed, of which
+// [checkMustChange] knows: what the domain controller works out calls that one
+// expired too.
+func checkPasswordAge(a *Account, now time.Time) error {
+	if checkMustChange(a, now) != nil {
+		return nil
+	}
 	computed, err := a.integer("msDS-User-Account-Control-Computed")
 	if err != nil {
 		return err

@@ -41,6 +41,17 @@ const (
 	NotAtThisComputer  Reason = "not_at_this_computer"
 )
 
+// Reasons that concern a new password. The directory judges one only after the
+// old password, so whoever hears these has proved that they know it.
+const (
+	PasswordTooShort    Reason = "password_too_short"
+	PasswordTooSimple   Reason = "password_too_simple"
+	PasswordUsedBefore  Reason = "password_used_before"
+	PasswordTooYoung    Reason = "password_too_young"    // changed too recently to be changed again
+	PasswordNotAccepted Reason = "password_not_accepted" // against a rule, but the directory does not say which
+	ChangeNotAllowed    Reason = "change_not_allowed"    // this user may not change the password
+)
+
 // Reasons that concern a client certificate.
 const (
 	Untrusted      Reason = "untrusted"       // no chain to a configured trust anchor
@@ -61,6 +72,7 @@ func Reasons() []Reason { return slices.Clone(reasons) }
 var reasons = []Reason{
 	BadCredentials, NoAccount, SeveralAccounts, Throttled, NotAllowedHere, BadForm, SessionEnded,
 	AccountDisabled, AccountExpired, AccountLocked, PasswordExpired, MustChangePassword, OutsideHours, NotAtThisComputer,
+	PasswordTooShort, PasswordTooSimple, PasswordUsedBefore, PasswordTooYoung, PasswordNotAccepted, ChangeNotAllowed,
 	Untrusted, Expired, NotYetValid, WrongUsage, WeakKey, WeakSignature, AmbiguousName, BadName, BadCertificate,
 }
 

@@ -114,7 +114,7 @@ func (c *conn) wait() error {
 // answers says with which operation a request is answered.
 var answers = map[ber.Tag]byte{
 	opBindRequest: opBindResponse, opSearchRequest: opSearchDone, opExtendedRequest: opExtendedResponse,
-	opModifyRequest: 7, opAddRequest: 9, opDeleteRequest: 11, opModifyDNRequest: 13, opCompareRequest: 15,
+	opModifyRequest: opModifyResponse, opAddRequest: 9, opDeleteRequest: 11, opModifyDNRequest: 13, opCompareRequest: 15,
 }
 
 // handle answers one request. An error ends the connection.
@@ -144,8 +144,10 @@ func (c *conn) handle(m message) error {
 		return c.search(m)
 	case opExtendedRequest:
 		return c.extended(m)
+	case opModifyRequest:
+		return c.modify(m)
 	}
-	c.send(m.id, result{code: insufficientAccess, text: "this directory cannot be changed over the network"}.packet(answer))
+	c.send(m.id, readOnly.packet(answer))
 	return nil
 }
 

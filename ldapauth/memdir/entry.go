@@ -43,6 +43,7 @@ type entry struct {
 	attributes map[string]attribute // by lower-case name
 	order      []string             // the keys of attributes, sorted
 	password   string
+	earlier    []string // passwords that were changed, the latest last
 }
 
 type attribute struct {

@@ -3,8 +3,9 @@
 // It speaks enough LDAPv3 (RFC 4511) to be taken for a small Active Directory
 // domain controller or a small OpenLDAP server by a client that signs people
 // in: simple binds with the answers of the real servers, searches with every
-// kind of filter, paging, nested groups, StartTLS. It cannot be written to over
-// the network. The demo runs on it, and so do the tests that need a directory
+// kind of filter, paging, nested groups, StartTLS. The only thing that can be
+// changed over the network is the password of an account in the Active Directory
+// flavor, by whoever knows the old one. The demo runs on it, and so do the tests that need a directory
 // but not a real one.
 //
 // Where the two real servers are lenient, this one is lenient in the same way,
@@ -42,8 +43,9 @@ type Options struct {
 	// Entries may come in any order. Each but the base entry needs its parent;
 	// the base entry is made when it is not among them.
 	//
-	// The base entry also carries the password policy: lockoutThreshold and
-	// maxPwdAge (Active Directory), pwdMaxFailure and pwdMaxAge (OpenLDAP).
+	// The base entry also carries the password policy: lockoutThreshold,
+	// maxPwdAge, minPwdAge, minPwdLength, pwdHistoryLength and pwdProperties
+	// (Active Directory), pwdMaxFailure and pwdMaxAge (OpenLDAP).
 	Entries []Entry
 	Flavor  Flavor
 	// TLS is the server's side of StartTLS; nil means that there is none.

@@ -44,6 +44,7 @@ const (
 	opSearchEntry      = 4
 	opSearchDone       = 5
 	opModifyRequest    = 6
+	opModifyResponse   = 7
 	opAddRequest       = 8
 	opDeleteRequest    = 10
 	opModifyDNRequest  = 12
@@ -235,6 +236,7 @@ const (
 	strongerAuthRequired  = 8
 	criticalUnavailable   = 12
 	confidentialityNeeded = 13
+	constraintViolation   = 19
 	noSuchObject          = 32
 	invalidDNSyntax       = 34
 	invalidCredentials    = 49

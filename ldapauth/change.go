@@ -1,0 +1,305 @@
+package ldapauth
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"regexp"
+	"strconv"
+	"strings"
+	"unicode/utf16"
+	"unicode/utf8"
+
+	"adconnector/ldapauth/denial"
+	"adconnector/ldapauth/secret"
+
+	ber "github.com/go-asn1-ber/asn1-ber"
+	"github.com/go-ldap/ldap/v3"
+)
+
+// maxPassword is the longest new password, in characters: what Active Directory
+// takes at most, and more than anybody types.
+const maxPassword = 256
+
+// errClear is why a server is not asked to change a password. Loopback is no
+// exception: it holds for the connector's own host at best, and a domain
+// controller would not change a password in clear either.
+var errClear = errors.New("passwords are changed over TLS only: write ldaps:// or set ldap.start_tls: true")
+
+// CheckNewPassword refuses, before anything is sent, a new password that no
+// directory should get: one that is not plain text of up to 256 characters, that
+// is the old one, or that is one of the names of its owner. The error is a
+// denial.
+func CheckNewPassword(old, new secret.String, names ...string) error {
+	p := new.Reveal()
+	switch {
+	case !sendable(new):
+		return denial.New(denial.PasswordNotAccepted, "the new password is empty, blank or holds a NUL; nothing was sent")
+	case !utf8.ValidString(p) || strings.ContainsFunc(p, isControl):
+		return denial.New(denial.PasswordNotAccepted, "the new password holds a control or formatting character; nothing was sent")
+	case utf8.RuneCountInString(p) > maxPassword:
+		return denial.New(denial.PasswordNotAccepted, "the new password is longer than %d characters; nothing was sent", maxPassword)
+	case p == old.Reveal():
+		return denial.New(denial.PasswordUsedBefore, "the new password is the old one; nothing was sent")
+	}
+	for _, name := range names {
+		if name != "" && sameName(p, name) {
+			return denial.New(denial.PasswordTooSimple, "the new password is the name of its owner; nothing was sent")
+		}
+	}
+	return nil
+}
+
+// ChangePassword replaces the password of a by new, for somebody who knows the
+// old one. Nobody's rights but the owner's are used, so the rules of the
+// directory for new passwords apply. It needs TLS to every server.
+//
+// Both passwords go out at most once: a wrong old one counts towards the
+// account's lockout. The error is a denial if the directory refused:
+// BadCredentials for a wrong old password, one of the reasons for new passwords,
+// or what it said of the account. It has [ErrUnanswered] in its chain if it is
+// unknown what became of the change.
+func (d *Directory) ChangePassword(ctx context.Context, a *Account, old, new secret.String) error {
+	if !sendable(old) {
+		return denial.New(denial.BadCredentials, "the old password is empty, blank or holds a NUL; it was not sent")
+	}
+	if err := CheckNewPassword(old, new, a.Username); err != nil {
+		return err
+	}
+	if a.DN == "" {
+		return errors.New("changing a password: the account has no DN")
+	}
+	servers, last := d.candidates()
+	for _, s := range servers {
+		sent, err := s.change(ctx, a, old, new)
+		switch {
+		case err == nil, denial.ReasonOf(err) != "":
+			return err
+		case sent && !answered(err):
+			return fmt.Errorf("changing the password of %q: %w: %w", a.DN, ErrUnanswered, err)
+		case sent || ctx.Err() != nil || d.ctx.Err() != nil || errors.Is(err, errClear):
+			return fmt.Errorf("changing the password of %q: %w", a.DN, err)
+		}
+		s.failed(err)
+		last = err
+	}
+	return fmt.Errorf("changing the password of %q: %w", a.DN, last)
+}
+
+// change changes a password on a connection of its own, which is closed
+// afterwards: what a server makes of a connection after a change, or after one
+// that was given up, is nothing to rely on. sent reports whether a password can
+// have reached the server; if it cannot, others may be asked instead.
+func (s *server) change(ctx context.Context, a *Account, old, new secret.String) (sent bool, err error) {
+	if !s.tls && !s.d.config.StartTLS {
+		return false, fmt.Errorf("%s: %w", s.url, errClear)
+	}
+	release, err := s.bindSlot(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer release()
+	if a.dialect.unicodePwd {
+		return s.changeUnicodePwd(ctx, a.DN, old, new)
+	}
+	return s.changeAsUser(ctx, a.DN, old, new)
+}
+
+// changeUnicodePwd writes the attribute by which Active Directory changes
+// passwords ([MS-ADTS], 3.1.1.3.1.5): whoever deletes the old value and adds the
+// new one in one request has proved to know the old one. It is asked for by the
+// service account, which needs no right for it, because somebody whose password
+// has expired or must be changed cannot bind.
+func (s *server) changeUnicodePwd(ctx context.Context, dn string, old, new secret.String) (sent bool, err error) {
+	c, err := s.connect(ctx)
+	if err != nil {
+		return false, err
+	}
+	defer c.close()
+	r := ldap.NewModifyRequest(dn, nil)
+	r.Delete("unicodePwd", []string{unicodePwd(old)})
+	r.Add("unicodePwd", []string{unicodePwd(new)})
+	return s.answerTo(ctx, c, dn, unicodePwdReason, func() error { return c.ldap.Modify(r) })
+}
+
+// unicodePwd returns a password as that attribute holds it: in quotes, in
+// UTF-16, the lower byte first.
+func unicodePwd(password secret.String) string {
+	units := utf16.Encode([]rune(`"` + password.Reveal() + `"`))
+	b := make([]byte, 0, 2*len(units))
+	for _, u := range units {
+		b = binary.LittleEndian.AppendUint16(b, u)
+	}
+	return string(b)
+}
+
+// changeAsUser binds as the user and changes the password on that connection
+// (RFC 3062). Somebody who must change the password can bind for that, and so
+// can somebody whose password has expired, if the policy grants a few more
+// binds.
+func (s *server) changeAsUser(ctx context.Context, dn string, old, new secret.String) (sent bool, err error) {
+	dialCtx, cancel := context.WithTimeoutCause(ctx, s.d.timeout, errNoAnswer)
+	defer cancel()
+	c, err := dial(dialCtx, s.address, s.d.tls, s.d.config.StartTLS, s.d.timeout)
+	if err != nil {
+		return false, err
+	}
+	defer c.close()
+	result, sent, err := c.bind(ctx, dn, old)
+	if result == nil {
+		return sent, fmt.Errorf("%s: %w", s.url, err)
+	}
+	refused := bindError(dn, result, err)
+	if reason := denial.ReasonOf(refused); refused != nil && (err != nil || reason != denial.MustChangePassword && reason != denial.PasswordExpired) {
+		return true, refused
+	}
+	return s.answerTo(ctx, c, dn, policyReason, func() error {
+		_, err := c.ldap.Extended(passwordModify(old, new))
+		return err
+	})
+}
+
+// passwordModify returns a request for the operation Password Modify (RFC 3062)
+// that acts upon whoever is bound and asks for the reason of a refusal.
+func passwordModify(old, new secret.String) *ldap.ExtendedRequest {
+	v := ber.Encode(ber.ClassUniversal, ber.TypeConstructed, ber.TagSequence, nil, "")
+	v.AppendChild(ber.NewString(ber.ClassContext, ber.TypePrimitive, 1, old.Reveal(), ""))
+	v.AppendChild(ber.NewString(ber.ClassContext, ber.TypePrimitive, 2, new.Reveal(), ""))
+	r := ldap.NewExtendedRequest("1.3.6.1.4.1.4203.1.11.1", v)
+	r.Controls = []ldap.Control{ldap.NewControlBeheraPasswordPolicy()}
+	return r
+}
+
+// answerTo sends one request on c and says what its answer means. It waits no
+// longer than ctx lasts.
+func (s *server) answerTo(ctx context.Context, c *conn, dn string, reasonOf func(*ldap.Error) denial.Reason, request func() error) (sent bool, err error) {
+	before := c.guard.writes.Load()
+	stop := context.AfterFunc(ctx, func() { _ = c.raw.Close() })
+	err = request()
+	if failed := c.failure(err); failed != nil {
+		err = failed
+	}
+	if !stop() {
+		err = fmt.Errorf("%w: %w", errStopped, context.Cause(ctx))
+	}
+	sent = c.guard.writes.Load() != before
+	e, isAnswer := errors.AsType[*ldap.Error](err)
+	if !isAnswer || !answered(err) {
+		if err != nil {
+			err = fmt.Errorf("%s: %w", s.url, err)
+		}
+		return sent, err
+	}
+	if reason := reasonOf(e); reason != "" {
+		return sent, denial.New(reason, "changing the password of %q: %w", dn, inWords(err))
+	}
+	return sent, fmt.Errorf("%s: %w", s.url, inWords(err))
+}
+
+// adError is the Windows error code at the start of what Active Directory says
+// of a refused change.
+var adError = regexp.MustCompile(`^([0-9A-Fa-f]{8}):`)
+
+// Windows error codes ([MS-ERREF], 2.2) that concern changes of passwords.
+const (
+	errorAccessDenied        = 0x5
+	errorInvalidPassword     = 0x56
+	errorPasswordRestriction = 0x52d
+)
+
+// unicodePwdReason returns why Active Directory refused a change; "" is no
+// refusal, but something that does not work.
+func unicodePwdReason(e *ldap.Error) denial.Reason {
+	text := ""
+	if e.Err != nil {
+		text = e.Err.Error()
+	}
+	var code uint64
+	if m := adError.FindStringSubmatch(text); m != nil {
+		code, _ = strconv.ParseUint(m[1], 16, 32)
+	}
+	switch {
+	case code == errorInvalidPassword:
+		return denial.BadCredentials
+	case code == errorPasswordRestriction:
+		return restriction(text)
+	case adReasons[strconv.FormatUint(code, 16)] != "":
+		return adReasons[strconv.FormatUint(code, 16)]
+	case code == errorAccessDenied, e.ResultCode == ldap.LDAPResultInsufficientAccessRights:
+		return denial.ChangeNotAllowed
+	case e.ResultCode == ldap.LDAPResultConstraintViolation:
+		return denial.PasswordNotAccepted
+	}
+	return ""
+}
+
+// hints are words by which Samba says which of the rules a new password breaks.
+// Windows has one code for all of them and says no more.
+var hints = []struct {
+	words  string
+	reason denial.Reason
+}{
+	{"too short", denial.PasswordTooShort},
+	{"complexity", denial.PasswordTooSimple},
+	{"already used", denial.PasswordUsedBefore},
+	{"too young", denial.PasswordTooYoung},
+}
+
+// restriction returns which rule a new password breaks, if text tells.
+func restriction(text string) denial.Reason {
+	for _, h := range hints {
+		if strings.Contains(text, h.words) {
+			return h.reason
+		}
+	}
+	return denial.PasswordNotAccepted
+}
+
+// changeReasons maps the errors of the password policy control
+// (draft-behera-ldap-password-policy-10, section 6.2) that concern a change.
+var changeReasons = map[int8]denial.Reason{
+	0: denial.PasswordExpired,
+	1: denial.AccountLocked,
+	3: denial.ChangeNotAllowed, // passwordModNotAllowed
+	4: denial.ChangeNotAllowed, // mustSupplyOldPassword: it was supplied and is not what is wanted
+	5: denial.PasswordTooSimple,
+	6: denial.PasswordTooShort,
+	7: denial.PasswordTooYoung,
+	8: denial.PasswordUsedBefore,
+}
+
+// policyReason returns why a server refused a Password Modify operation after
+// it had accepted the old password for a bind; "" is no refusal, but something
+// that does not work.
+func policyReason(e *ldap.Error) denial.Reason {
+	if c := policyControl(e.Packet); c != nil && changeReasons[c.Error] != "" {
+		return changeReasons[c.Error]
+	}
+	switch e.ResultCode {
+	case ldap.LDAPResultInvalidCredentials:
+		return denial.BadCredentials
+	case ldap.LDAPResultConstraintViolation:
+		return denial.PasswordNotAccepted
+	case ldap.LDAPResultInsufficientAccessRights, ldap.LDAPResultUnwillingToPerform:
+		// Such as "unwilling to verify old password", of OpenLDAP: users may not
+		// use the attribute that they may write (access by self =xw).
+		return denial.ChangeNotAllowed
+	}
+	return ""
+}
+
+// policyControl returns the password policy control of an answer, nil if it has
+// none. The library reads the controls of answers that are good news only.
+func policyControl(answer *ber.Packet) *ldap.ControlBeheraPasswordPolicy {
+	if answer == nil || len(answer.Children) < 3 {
+		return nil
+	}
+	for _, p := range answer.Children[2].Children {
+		decoded, err := ldap.DecodeControl(p)
+		if c, ok := decoded.(*ldap.ControlBeheraPasswordPolicy); ok && err == nil {
+			return c
+		}
+	}
+	return nil
+}
