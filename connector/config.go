@@ -78,6 +78,10 @@ type PasswordConfig struct {
 	// IPRanges are the addresses that are offered the form; none means all.
 	IPRanges []iprange.Prefix      `yaml:"ip_ranges"`
 	Throttle signin.ThrottleConfig `yaml:"throttle"`
+	// AllowChange lets people change a password that has expired or must be
+	// changed. It takes TLS to the directory: without, asking for it is a
+	// mistake, and the default is off.
+	AllowChange bool `yaml:"allow_change"`
 }
 
 // Validate reports everything that is wrong with c.
@@ -118,7 +122,7 @@ func defaultConfig(dir string) *Config {
 		DataDir:     setting.File(filepath.Join(dir, "data")),
 		TLS:         front.TLSConfig{MinVersion: "1.2"},
 		Certificate: &CertificateConfig{Config: certauth.DefaultConfig()},
-		Password:    &PasswordConfig{Throttle: signin.DefaultThrottle()},
+		Password:    &PasswordConfig{Throttle: signin.DefaultThrottle(), AllowChange: true},
 		LDAP:        ldapauth.DefaultConfig(),
 		Session:     web.DefaultSessionConfig(),
 		Signing:     token.DefaultConfig(),
@@ -167,6 +171,7 @@ func parseConfig(data []byte, name, dir string, check func(literal bool) (warnin
 	}
 	d.decode(root, "", reflect.ValueOf(c).Elem())
 	d.validation(c.Validate())
+	d.allowChange(c)
 	switch warning, err := check(d.literal); {
 	case err != nil:
 		d.mistakes = append(d.mistakes, Mistake{File: name, Line: 1, Column: 1, Text: err.Error()})
@@ -179,6 +184,22 @@ func parseConfig(data []byte, name, dir string, check func(literal bool) (warnin
 	c.complete()
 	c.warnings = d.warnings
 	return c, nil
+}
+
+// allowChange takes back that passwords can be changed where they cannot be. To
+// have asked for it is a mistake: what is on must work.
+func (d *decoder) allowChange(c *Config) {
+	if c.Password == nil || !c.Password.AllowChange || c.LDAP.Encrypted() {
+		return
+	}
+	const key = "password.allow_change"
+	if at, given := d.places[key]; given {
+		d.mistakes = append(d.mistakes, Mistake{
+			File: d.file, Line: at.line, Column: at.column, Key: key,
+			Text: "directories change passwords over TLS only: write ldaps:// in ldap.urls or set ldap.start_tls: true, or write false here",
+		})
+	}
+	c.Password.AllowChange = false
 }
 
 // Warnings returns what the operator should know about files that the

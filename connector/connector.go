@@ -298,8 +298,12 @@ func (c *Connector) makeService(audit io.Writer) (*signin.Service, error) {
 		Recheck:         c.config.Session.Recheck.Std(),
 		IncludeGroups:   c.config.LDAP.Groups.Include,
 		GroupsOnFailure: c.config.LDAP.Groups.OnFailure,
-		Audit:           signin.NewAudit(audit),
-		Log:             c.log,
+
+		AllowExpiredPassword:    c.config.LDAP.AllowExpiredPassword,
+		AllowMustChangePassword: c.config.LDAP.AllowMustChangePassword,
+
+		Audit: signin.NewAudit(audit),
+		Log:   c.log,
 	}
 	if c.verifier != nil {
 		o.Verifier = c.verifier
@@ -307,6 +311,7 @@ func (c *Connector) makeService(audit io.Writer) (*signin.Service, error) {
 	}
 	if p := c.config.Password; p != nil {
 		o.PasswordEnabled = true
+		o.ChangePassword = p.AllowChange
 		o.Throttle = p.Throttle
 		o.PasswordFrom = rangesOrNil(p.IPRanges)
 	}

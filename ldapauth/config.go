@@ -60,6 +60,11 @@ type Config struct {
 	// PasswordPolicyDN is the policy (pwdPolicy) that holds for accounts whose
 	// entry names none. OpenLDAP does not tell clients which one is its default.
 	PasswordPolicyDN string `yaml:"password_policy_dn"`
+	// AllowExpiredPassword and AllowMustChangePassword let people in whose
+	// accounts have no other fault than that. This package always reports the
+	// fault; whoever asked acts on it.
+	AllowExpiredPassword    bool `yaml:"allow_expired_password"`
+	AllowMustChangePassword bool `yaml:"allow_must_change_password"`
 	// Timeout bounds every single operation, connecting included.
 	Timeout setting.Duration `yaml:"timeout"`
 	Groups  GroupsConfig     `yaml:"groups"`
@@ -151,6 +156,15 @@ func (c *Config) Validate() error {
 		}
 	}
 	return p.Err()
+}
+
+// Encrypted reports whether TLS is used with every server, which it takes to
+// change passwords.
+func (c *Config) Encrypted() bool {
+	return c.StartTLS || !slices.ContainsFunc(c.URLs, func(raw string) bool {
+		a, err := parseURL(raw)
+		return err != nil || !a.tls
+	})
 }
 
 // maxPool keeps a slip of the finger from opening thousands of connections.

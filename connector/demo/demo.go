@@ -428,7 +428,7 @@ func (d *demo) invite() {
 	d.printf("On Windows: open ca.crt and jon.pfx and follow the wizard (\"Trusted Root Certification Authorities\" and \"Personal\").\n")
 	d.printf("In Firefox: Settings, Certificates, View Certificates, Authorities and Your Certificates.\n\n")
 	d.printf("Everybody's password is %q. Besides jon there are amy, tomas and zoe (Zoë (Ops), Müller), and people who\n", memdir.SamplePassword)
-	d.printf("may not sign in: dora (disabled), liam (locked out), eve (expired), nina (must change the password), paul\n")
-	d.printf("(has an expired one).\n")
+	d.printf("may not sign in: dora (disabled), liam (locked out), eve (expired). nina must change her password and paul's has\n")
+	d.printf("expired: they can choose a new one where they type the old one, and are then signed in.\n")
 	d.printf("Sign-in attempts are recorded in %s\n", d.path("audit.log"))
 }

@@ -28,9 +28,10 @@ type trail struct {
 	account     *ldapauth.Account
 	certificate *certauth.Certificate
 	session     *Identity
-	cause       error // why not, where the caller is told less
-	asked       bool  // the directory was asked
-	returned    bool  // SignIn came to its end, with an answer or without
+	cause       error         // why not, where the caller is told less
+	allowed     denial.Reason // the fault of the password that was let pass
+	asked       bool          // the directory was asked
+	returned    bool          // SignIn came to its end, with an answer or without
 }
 
 // writeAudit writes the line of one attempt. It does not obey ctx: an attempt
@@ -91,6 +92,9 @@ func (s *Service) writeAudit(ctx context.Context, a *Attempt, t *trail, id *Iden
 			seen = append(seen, slog.String("rule", c.Rule))
 		}
 		r.AddAttrs(slog.GroupAttrs("certificate", seen...))
+	}
+	if err == nil {
+		add("allowed", string(t.allowed))
 	}
 	if id != nil && err == nil {
 		r.AddAttrs(slog.Int("groups", len(id.Groups)))

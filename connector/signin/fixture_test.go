@@ -87,8 +87,9 @@ func staff(t testing.TB) map[string]*ldapauth.Account {
 type directory struct {
 	accounts                    map[string]*ldapauth.Account
 	findErr, bindErr, groupsErr error
+	changeErr                   error
 	takes                       time.Duration // for each question
-	finds, binds                atomic.Int32
+	finds, binds, changes       atomic.Int32
 }
 
 func (d *directory) FindByName(_ context.Context, name string) (*ldapauth.Account, error) {
@@ -120,6 +121,15 @@ func (d *directory) Bind(_ context.Context, _ *ldapauth.Account, password secret
 		return denial.New(denial.BadCredentials, "invalid credentials")
 	}
 	return d.bindErr
+}
+
+func (d *directory) ChangePassword(_ context.Context, _ *ldapauth.Account, old, _ secret.String) error {
+	d.changes.Add(1)
+	time.Sleep(d.takes)
+	if d.changeErr == nil && old.Reveal() != memdir.SamplePassword {
+		return denial.New(denial.BadCredentials, "wrong old password")
+	}
+	return d.changeErr
 }
 
 func (d *directory) Groups(context.Context, *ldapauth.Account) ([]string, error) {

@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net/netip"
+	"slices"
 	"time"
 
 	"adconnector/connector/iprange"
@@ -26,6 +27,8 @@ type Directory interface {
 	FindByID(ctx context.Context, id string) (*ldapauth.Account, error)
 	// Bind sends the password to the directory, at most once.
 	Bind(ctx context.Context, a *ldapauth.Account, password secret.String) error
+	// ChangePassword sends both passwords to the directory, at most once.
+	ChangePassword(ctx context.Context, a *ldapauth.Account, old, new secret.String) error
 	Groups(ctx context.Context, a *ldapauth.Account) ([]string, error)
 }
 
@@ -48,6 +51,12 @@ type Options struct {
 	// PasswordFrom: nil means to all.
 	PasswordEnabled bool
 	PasswordFrom    *iprange.Set
+	// ChangePassword lets people change a password that has expired or must be
+	// changed.
+	ChangePassword bool
+	// AllowExpiredPassword and AllowMustChangePassword let people in whose
+	// accounts have no other fault than that, whatever proves who they are.
+	AllowExpiredPassword, AllowMustChangePassword bool
 	// Throttle limits guessing; the zero value means [DefaultThrottle].
 	Throttle ThrottleConfig
 	// RefusalFloor is how long a refused password takes at least, so that its
@@ -78,6 +87,8 @@ type Service struct {
 
 	passwords    bool
 	passwordFrom *iprange.Set
+	changes      bool
+	allowed      []denial.Reason // faults of passwords that are let pass
 	throttle     *throttle
 	refusalFloor time.Duration
 
@@ -118,10 +129,19 @@ func New(o Options) (*Service, error) {
 	if err := o.Throttle.Validate(); err != nil {
 		return nil, fmt.Errorf("signin: throttle: %w", err)
 	}
+	var allowed []denial.Reason
+	if o.AllowExpiredPassword {
+		allowed = append(allowed, denial.PasswordExpired)
+	}
+	if o.AllowMustChangePassword {
+		allowed = append(allowed, denial.MustChangePassword)
+	}
 	return &Service{
 		directory:        o.Directory,
 		passwords:        o.PasswordEnabled,
 		passwordFrom:     o.PasswordFrom,
+		changes:          o.PasswordEnabled && o.ChangePassword,
+		allowed:          allowed,
 		throttle:         newThrottle(o.Throttle, o.Now),
 		refusalFloor:     o.RefusalFloor,
 		verifier:         o.Verifier,
@@ -146,7 +166,8 @@ func New(o Options) (*Service, error) {
 //
 // The error is a [*denial.Error] when the answer is no. Any other error means
 // that the question could not be answered, and callers must not let the user
-// try a weaker method instead.
+// try a weaker method instead. A denial has a [*Changeable] in its chain if a
+// new password would put an end to it.
 func (s *Service) SignIn(ctx context.Context, a Attempt) (id *Identity, err error) {
 	t := trail{start: time.Now()}
 	defer func() { s.writeAudit(ctx, &a, &t, id, err) }()
@@ -171,60 +192,56 @@ func (s *Service) SignIn(ctx context.Context, a Attempt) (id *Identity, err erro
 // directory has been asked, a refusal takes its time.
 func (s *Service) byPassword(ctx context.Context, c Password, remote netip.Addr, t *trail) (*Identity, error) {
 	t.user = c.Username
-	if !s.passwords || s.passwordFrom != nil && !s.passwordFrom.Contains(remote) {
+	if !s.offersPasswords(remote) {
 		return nil, denial.New(denial.NotAllowedHere, "sign-in by password is not offered to this address")
 	}
 	account, err := s.provePassword(ctx, c, remote, t)
 	var id *Identity
 	if err == nil {
-		id, err = s.admit(ctx, account, ByPassword)
+		id, err = s.admit(ctx, account, ByPassword, t)
 	}
+	if s.changes && isPasswordFault(denial.ReasonOf(err)) && !errors.Is(err, ldapauth.ErrNeedsReset) {
+		err = &Changeable{err} // the old password was right, or nothing would have been said of it
+	}
+	s.takeTime(ctx, err, t)
+	return id, err
+}
+
+// offersPasswords reports whether passwords are for this address.
+func (s *Service) offersPasswords(remote netip.Addr) bool {
+	return s.passwords && (s.passwordFrom == nil || s.passwordFrom.Contains(remote))
+}
+
+// takeTime makes a refusal last as long as every other one for which the
+// directory was asked.
+func (s *Service) takeTime(ctx context.Context, err error, t *trail) {
 	if t.asked && denial.ReasonOf(err) != "" {
 		waitFor(ctx, s.refusalFloor-time.Since(t.start))
 	}
-	return id, err
 }
 
 // provePassword returns the account whose name and password c holds.
 func (s *Service) provePassword(ctx context.Context, c Password, remote netip.Addr, t *trail) (*ldapauth.Account, error) {
-	g, err := s.throttle.begin(ctx, remote, c.Username)
+	g, account, err := s.aim(ctx, c.Username, remote, t)
 	if err != nil {
 		return nil, err
 	}
 	defer g.wrong() // unless something else comes of it
 
-	t.asked = true
-	account, err := s.directory.FindByName(ctx, c.Username)
-	if denial.ReasonOf(err) != "" {
-		// Whether there is nobody of that name, or several, is nothing that a
-		// guesser may learn. The audit trail says "several", because somebody has
-		// to put that right.
-		if denial.ReasonOf(err) == denial.SeveralAccounts {
-			t.cause = err
-		}
-		return nil, &denial.Error{Reason: denial.BadCredentials, Err: err}
-	}
-	if err != nil {
-		g.void(ctx)
-		return nil, fmt.Errorf("looking for the account: %w", err)
-	}
-	t.account = account
-	if err := g.aim(ctx, account.ID); denial.ReasonOf(err) != "" {
-		// Only an account that exists gets here with a name that has not been
-		// tried too often. Whoever asks must not learn it from a second spelling.
-		t.cause = err
-		return nil, &denial.Error{Reason: denial.BadCredentials, Err: err}
-	} else if err != nil {
-		return nil, err
-	}
-	switch err := s.directory.Bind(ctx, account, c.Password); {
+	err = s.directory.Bind(ctx, account, c.Password)
+	reason := denial.ReasonOf(err)
+	switch {
 	case err == nil:
 		g.right()
 		return account, nil
-	case toRightPassword(denial.ReasonOf(err)):
+	case slices.Contains(s.allowed, reason):
+		g.right()
+		t.allowed = reason
+		return account, nil
+	case toRightPassword(reason):
 		g.right()
 		return nil, err
-	case denial.ReasonOf(err) != "":
+	case reason != "":
 		return nil, err
 	case errors.Is(err, ldapauth.ErrUnanswered):
 		g.unknown(ctx)
@@ -233,6 +250,49 @@ func (s *Service) provePassword(ctx context.Context, c Password, remote netip.Ad
 		g.void(ctx)
 		return nil, fmt.Errorf("checking the password: %w", err)
 	}
+}
+
+// aim returns the account that is called username, and the place in the
+// throttle of an attempt with its password. Without an account the attempt is
+// over, and has been counted.
+func (s *Service) aim(ctx context.Context, username string, remote netip.Addr, t *trail) (*guess, *ldapauth.Account, error) {
+	g, err := s.throttle.begin(ctx, remote, username)
+	if err != nil {
+		return nil, nil, err
+	}
+	found := false
+	defer func() {
+		if !found {
+			g.wrong() // unless something else came of it
+		}
+	}()
+
+	t.asked = true
+	account, err := s.directory.FindByName(ctx, username)
+	if denial.ReasonOf(err) != "" {
+		// Whether there is nobody of that name, or several, is nothing that a
+		// guesser may learn. The audit trail says "several", because somebody has
+		// to put that right.
+		if denial.ReasonOf(err) == denial.SeveralAccounts {
+			t.cause = err
+		}
+		return nil, nil, &denial.Error{Reason: denial.BadCredentials, Err: err}
+	}
+	if err != nil {
+		g.void(ctx)
+		return nil, nil, fmt.Errorf("looking for the account: %w", err)
+	}
+	t.account = account
+	if err := g.aim(ctx, account.ID); denial.ReasonOf(err) != "" {
+		// Only an account that exists gets here with a name that has not been
+		// tried too often. Whoever asks must not learn it from a second spelling.
+		t.cause = err
+		return nil, nil, &denial.Error{Reason: denial.BadCredentials, Err: err}
+	} else if err != nil {
+		return nil, nil, err
+	}
+	found = true
+	return g, account, nil
 }
 
 // toRightPassword reports whether a directory refuses by r only who knows the
@@ -269,7 +329,7 @@ func (s *Service) byCertificate(ctx context.Context, c Certificate, remote netip
 		return nil, fmt.Errorf("looking for the account that the certificate names: %w", err)
 	}
 	t.account = account
-	id, err := s.admit(ctx, account, ByCertificate)
+	id, err := s.admit(ctx, account, ByCertificate, t)
 	if err != nil {
 		return nil, err
 	}
@@ -303,7 +363,7 @@ func (s *Service) bySession(ctx context.Context, c Session, t *trail) (*Identity
 		return nil, fmt.Errorf("looking for the account of a session: %w", err)
 	}
 	t.account = account
-	id, err := s.admit(ctx, account, old.AuthenticatedBy)
+	id, err := s.admit(ctx, account, old.AuthenticatedBy, t)
 	if err != nil {
 		return nil, err
 	}
@@ -320,9 +380,14 @@ func expired(id *Identity, now time.Time) bool {
 
 // admit returns the identity of an account that somebody has proved to be
 // theirs, unless the account may not sign in.
-func (s *Service) admit(ctx context.Context, account *ldapauth.Account, by Method) (*Identity, error) {
+func (s *Service) admit(ctx context.Context, account *ldapauth.Account, by Method, t *trail) (*Identity, error) {
 	now := s.now()
-	if err := account.State(now); err != nil {
+	err := account.State(now)
+	if reason := denial.ReasonOf(err); slices.Contains(s.allowed, reason) {
+		t.allowed = reason
+		err = account.State(now, s.allowed...)
+	}
+	if err != nil {
 		return nil, err
 	}
 	id := profile(account)

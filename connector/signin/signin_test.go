@@ -1026,6 +1026,11 @@ func (d nobodyHome) Bind(context.Context, *ldapauth.Account, secret.String) erro
 	return errors.New("asked")
 }
 
+func (d nobodyHome) ChangePassword(context.Context, *ldapauth.Account, secret.String, secret.String) error {
+	d.t.Error("the directory was asked")
+	return errors.New("asked")
+}
+
 func (d nobodyHome) Groups(context.Context, *ldapauth.Account) ([]string, error) {
 	d.t.Error("the directory was asked")
 	return nil, errors.New("asked")

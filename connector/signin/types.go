@@ -19,11 +19,14 @@ const (
 	ByPassword    Method = "password"
 	ByCertificate Method = "certificate"
 	BySession     Method = "session"
+	// ByPasswordChange is no way in: it marks what concerns the change of a
+	// password.
+	ByPasswordChange Method = "password_change"
 )
 
 // A Credential is what somebody brings to prove who they are: [Password],
-// [Certificate], [Session], or what is left of one, [Refused]. The set is
-// closed.
+// [Certificate], [Session], or what is left of one, [Refused]. [PasswordChange]
+// is for [Service.ChangePassword] only. The set is closed.
 type Credential interface{ Method() Method }
 
 // Password is a user name and a password as they were typed.
@@ -31,6 +34,15 @@ type Password struct {
 	Username string
 	Password secret.String
 }
+
+// PasswordChange is a user name with the old password and the new one.
+type PasswordChange struct {
+	Username string
+	Old, New secret.String
+}
+
+// Method returns [ByPasswordChange].
+func (PasswordChange) Method() Method { return ByPasswordChange }
 
 // Certificate is the chain that the client sent in the TLS handshake, leaf
 // first. That the client holds the leaf's key was proved by the handshake;

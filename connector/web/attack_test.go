@@ -427,7 +427,7 @@ func TestEveryTemplateIsKnown(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := []string{"autopost.html", "error.html", "form.html", "home.html", "layout.html", "parts.html", "refused.html", "signedout.html"}
+	want := []string{"autopost.html", "change.html", "error.html", "form.html", "home.html", "layout.html", "parts.html", "refused.html", "signedout.html"}
 	if !slices.Equal(files, want) {
 		t.Errorf("templates are %q, want %q", files, want)
 	}

@@ -40,6 +40,12 @@ type (
 		Certificate                  string // names the certificate that may be used, "" if there is none
 		Missed                       bool   // the browser was asked for a certificate and sent none
 	}
+	changePage struct {
+		Action, Pending string
+		RelyingParty    string // who asked, "" if nobody did
+		Alert, Note     string // why the form is back, or why it is there at all
+		Username        string // whose password it is
+	}
 	refusedPage struct {
 		formPage
 		Seen *certauth.Certificate
@@ -85,7 +91,7 @@ func newPages(site, prefix string, files []staticFile) (*pages, error) {
 			p.layout.Icon = prefix + f.path + "?v=" + f.version
 		}
 	}
-	for _, name := range []string{"form", "refused", "home", "signedout", "error"} {
+	for _, name := range []string{"form", "change", "refused", "home", "signedout", "error"} {
 		t, err := template.New("layout.html").
 			Funcs(template.FuncMap{"when": when}).
 			ParseFS(templates.FS, "layout.html", "parts.html", name+".html")

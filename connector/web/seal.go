@@ -18,6 +18,7 @@ const pendingLifetime = 30 * time.Minute
 const (
 	forResume = "resume" // goes on after a redirect; as good as the request itself, so bound to nobody
 	forForm   = "form"   // comes back with the form from the browser that got it
+	forChange = "change" // ... and is for one user; see changeOf
 )
 
 // A sealer turns a Pending into text that the browser carries and that nobody

@@ -37,6 +37,8 @@ const maxBody = 64 << 10
 // is a denial is an answer, any other means that something is broken.
 type SignInService interface {
 	SignIn(ctx context.Context, a signin.Attempt) (*signin.Identity, error)
+	// ChangePassword changes a password and signs nobody in.
+	ChangePassword(ctx context.Context, a signin.Attempt) error
 }
 
 // Keys protect what browsers carry. They are made once and kept, so that a
@@ -199,10 +201,14 @@ func headersFor(u *url.URL) map[string]string {
 // handlerFunc is a handler that has answered or returns an error, never both.
 type handlerFunc func(w http.ResponseWriter, r *http.Request) error
 
+// methodOf says for what a form with a password in it is sent to a path.
+var methodOf = map[string]signin.Method{"/signin": signin.ByPassword, "/password": signin.ByPasswordChange}
+
 // routes registers this package's own paths.
 func (s *Server) routes(files []staticFile) {
 	s.route("/{$}", s.serveHome, nil)
 	s.route("/signin", s.goHome, s.servePassword)
+	s.route("/password", s.goHome, s.serveChange)
 	s.route("/signout", s.goHome, s.serveSignOut)
 	s.route("/resume", s.serveResume, nil)
 	for _, f := range files {
@@ -314,8 +320,8 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err := s.crossOrigin.Check(r); err != nil {
-		if r.URL.Path == s.prefix+"/signin" {
-			s.refuse(r, Pending{}, "", denial.BadForm, "the form was sent by another site: %w", err)
+		if by := methodOf[strings.TrimPrefix(r.URL.Path, s.prefix)]; by != "" {
+			s.refuse(r, by, Pending{}, "", denial.BadForm, "the form was sent by another site: %w", err)
 		}
 		s.fail(started, r, &Error{http.StatusForbidden, "This request came from another site. Go back to your application and start again.", err})
 		return

@@ -113,16 +113,21 @@ func (s *Server) freshEnough(p Pending, id *signin.Identity) bool {
 	return p.MaxAge < 0 || age >= 0 && age <= p.MaxAge && p.MaxAge > 0
 }
 
-// signIn asks the one door. The error is a denial or a fault with a page.
-func (s *Server) signIn(r *http.Request, p Pending, c signin.Credential) (*signin.Identity, error) {
+// attempt is the request of a browser for the one door.
+func attempt(r *http.Request, p Pending, c signin.Credential) signin.Attempt {
 	v := visitOf(r)
-	id, err := s.service.SignIn(r.Context(), signin.Attempt{
+	return signin.Attempt{
 		Credential:   c,
 		Via:          p.Protocol,
 		RelyingParty: p.RelyingParty,
 		Remote:       v.remote,
 		RequestID:    v.reference,
-	})
+	}
+}
+
+// signIn asks the one door. The error is a denial or a fault with a page.
+func (s *Server) signIn(r *http.Request, p Pending, c signin.Credential) (*signin.Identity, error) {
+	id, err := s.service.SignIn(r.Context(), attempt(r, p, c))
 	if err != nil && denial.ReasonOf(err) == "" {
 		return nil, &Error{http.StatusServiceUnavailable, "You cannot be signed in at the moment, because something on our side is not working. Try again in a few minutes; if it stays like this, tell your help desk.", err}
 	}
@@ -185,22 +190,9 @@ func (s *Server) servePassword(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	p, browser, err := s.sealer.open(forForm, f["pending"])
-	if err == nil {
-		_, err = s.protocol(p)
-	}
-	if err != nil {
-		s.refuse(r, p, f["username"], denial.BadForm, "the sealed request of the form cannot be opened: %w", err)
-		return &Error{http.StatusBadRequest, "This sign-in has expired. Go back to your application and start again.", err}
-	}
-	if browser == "" || browser != browserOf(r) {
-		s.refuse(r, p, f["username"], denial.BadForm, "the form was made for another browser, or this one keeps no cookies")
-		// Either somebody else's form, made to sign this person in as somebody
-		// else, or one of several pages that this browser opened at the same
-		// time, of which the last set the cookie. Asking again is right for both.
-		return s.ask(w, r, p, http.StatusBadRequest, formPage{
-			Alert: "Sign in once more, please. If you see this again, your browser does not keep cookies for this site.",
-		})
+	p, ok, err := s.opened(w, r, f, signin.ByPassword, forForm)
+	if !ok {
+		return err
 	}
 	switch f["method"] {
 	case "certificate":
@@ -212,11 +204,11 @@ func (s *Server) servePassword(w http.ResponseWriter, r *http.Request) error {
 		return s.tryCertificate(w, r, p, chain)
 	case "":
 	default:
-		s.refuse(r, p, f["username"], denial.BadForm, "the form asks for a method that there is not")
+		s.refuse(r, signin.ByPassword, p, f["username"], denial.BadForm, "the form asks for a method that there is not")
 		return &Error{http.StatusBadRequest, "This form is not one of ours. Go back to your application and start again.", nil}
 	}
 	if !s.offersPassword(r) {
-		s.refuse(r, p, f["username"], denial.NotAllowedHere, "sign-in by password is not offered to this address")
+		s.refuse(r, signin.ByPassword, p, f["username"], denial.NotAllowedHere, "sign-in by password is not offered to this address")
 		return notOffered()
 	}
 	id, err := s.signIn(r, p, signin.Password{Username: f["username"], Password: secret.New(f["password"])})
@@ -227,18 +219,43 @@ func (s *Server) servePassword(w http.ResponseWriter, r *http.Request) error {
 	if reason == "" {
 		return err
 	}
+	if _, ok := errors.AsType[*signin.Changeable](err); ok {
+		return s.offerChange(w, r, p, f["username"], reason)
+	}
 	return s.ask(w, r, p, deniedStatus(signin.ByPassword, reason), formPage{
 		Alert:    sentence(signin.ByPassword, reason),
 		Username: f["username"],
 	})
 }
 
-// refuse records a password that was not looked at. Whatever the form holds
-// besides the name, it is nobody's password yet.
-func (s *Server) refuse(r *http.Request, p Pending, username string, reason denial.Reason, format string, args ...any) {
-	_, _ = s.signIn(r, p, signin.Refused{
-		By: signin.ByPassword, Username: username, Why: denial.New(reason, format, args...),
-	})
+// opened returns the request that a form was sealed for, if the form is one of
+// this browser's. If not, the attempt has been recorded, and the error, if there
+// is one, is the page; else the page has been written.
+func (s *Server) opened(w http.ResponseWriter, r *http.Request, f map[string]string, by signin.Method, purpose string) (Pending, bool, error) {
+	p, browser, err := s.sealer.open(purpose, f["pending"])
+	if err == nil {
+		_, err = s.protocol(p)
+	}
+	if err != nil {
+		s.refuse(r, by, p, f["username"], denial.BadForm, "the sealed request of the form cannot be opened: %w", err)
+		return p, false, &Error{http.StatusBadRequest, "This sign-in has expired. Go back to your application and start again.", err}
+	}
+	if browser == "" || browser != browserOf(r) {
+		s.refuse(r, by, p, f["username"], denial.BadForm, "the form was made for another browser, or this one keeps no cookies")
+		// Either somebody else's form, made to sign this person in as somebody
+		// else, or one of several pages that this browser opened at the same
+		// time, of which the last set the cookie. Asking again is right for both.
+		return p, false, s.ask(w, r, p, http.StatusBadRequest, formPage{
+			Alert: "Sign in once more, please. If you see this again, your browser does not keep cookies for this site.",
+		})
+	}
+	return p, true, nil
+}
+
+// refuse records a form with a password that was not looked at. Whatever it
+// holds besides the name, it is nobody's password yet.
+func (s *Server) refuse(r *http.Request, by signin.Method, p Pending, username string, reason denial.Reason, format string, args ...any) {
+	_, _ = s.signIn(r, p, signin.Refused{By: by, Username: username, Why: denial.New(reason, format, args...)})
 }
 
 // admit lets id in: from here on there is a session, and p is answered.

@@ -26,6 +26,13 @@ var sentences = map[denial.Reason]string{
 	denial.OutsideHours:       "Your account may not sign in at this time. Try again during your working hours.",
 	denial.NotAtThisComputer:  "Your account may not sign in from here. Ask your help desk where it may.",
 
+	denial.PasswordTooShort:    "The new password is too short. Choose a longer one.",
+	denial.PasswordTooSimple:   "The new password is too simple. Use capital and small letters, digits and other characters, and not your own name.",
+	denial.PasswordUsedBefore:  "You have used that password before. Choose one that you have not had yet.",
+	denial.PasswordTooYoung:    "Your password was changed only a short time ago and cannot be changed again yet. Try again tomorrow, or ask your help desk.",
+	denial.PasswordNotAccepted: "The new password is against the rules of your organisation. It may be too short or too simple, or one that you have had before: choose a longer one, with capital and small letters, digits and other characters.",
+	denial.ChangeNotAllowed:    "You may not change your password yourself. Ask your help desk for a new one.",
+
 	denial.Untrusted:      "It was not issued by an authority that is trusted here. Choose the certificate of your organisation.",
 	denial.Expired:        "It has expired, or the certificate of its issuer has. Ask your help desk for a new one.",
 	denial.NotYetValid:    "It is not valid yet. If it should be, ask your help desk to check the clocks.",
@@ -55,12 +62,34 @@ var plainToPasswords = map[denial.Reason]bool{
 	denial.BadForm:            true,
 }
 
+// plainToChanges are the reasons that may be told to somebody who wants to
+// change a password. The directory judges a new password only after the old one.
+var plainToChanges = map[denial.Reason]bool{
+	denial.PasswordExpired:     true, // and so much so that it cannot be changed any more
+	denial.PasswordTooShort:    true,
+	denial.PasswordTooSimple:   true,
+	denial.PasswordUsedBefore:  true,
+	denial.PasswordTooYoung:    true,
+	denial.PasswordNotAccepted: true,
+	denial.ChangeNotAllowed:    true,
+	denial.Throttled:           true,
+	denial.NotAllowedHere:      true,
+	denial.BadForm:             true,
+}
+
+// wrongOld is what a wrong old password reads like, and everything else that is
+// not to be told.
+const wrongOld = "The old password is not right. If you are sure of it, the account may be locked: wait a while or ask your help desk."
+
 // sentence returns what to say to somebody who was turned away when they tried
 // to sign in by m. Whoever types passwords gets the same words for an unknown
 // user, a wrong password and everything else that would tell who exists.
 func sentence(m signin.Method, reason denial.Reason) string {
-	if m == signin.ByPassword && !plainToPasswords[reason] {
+	switch {
+	case m == signin.ByPassword && !plainToPasswords[reason]:
 		reason = denial.BadCredentials
+	case m == signin.ByPasswordChange && !plainToChanges[reason]:
+		return wrongOld
 	}
 	if s, ok := sentences[reason]; ok {
 		return s
@@ -77,7 +106,7 @@ func deniedStatus(m signin.Method, reason denial.Reason) int {
 	switch {
 	case reason == denial.Throttled:
 		return http.StatusTooManyRequests
-	case m == signin.ByPassword && reason != denial.NotAllowedHere:
+	case m != signin.ByCertificate && reason != denial.NotAllowedHere:
 		return http.StatusUnauthorized
 	}
 	return http.StatusForbidden
