@@ -210,7 +210,6 @@ func TestAnExpiredPasswordOnOpenLDAPTakesGraceToBeChanged(t *testing.T) {
 	wantReason(t, "too short, with grace", change(t, d, "pwx", s.Password, "short"), denial.PasswordTooShort)
 	wantReason(t, "a change with the last of it", change(t, d, "pwx", s.Password, next), "")
 	wantReason(t, "the new password", bind("pwx", next), "")
-
 }
 
 func TestAnExpiredPasswordOnActiveDirectoryIsChanged(t *testing.T) {

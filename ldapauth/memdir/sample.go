@@ -60,8 +60,10 @@ var sampleGroups = []struct {
 // All passwords but nina's and paul's never expire.
 func Sample(base string) []Entry {
 	entries := []Entry{
-		{DN: base, Attributes: attrs{"objectClass": {"top", "domain", "domainDNS"}, "lockoutThreshold": {"10"}, "maxPwdAge": {"-36288000000000"},
-			"minPwdLength": {"8"}, "pwdHistoryLength": {"24"}, "pwdProperties": {"1"}}},
+		{DN: base, Attributes: attrs{
+			"objectClass": {"top", "domain", "domainDNS"}, "lockoutThreshold": {"10"}, "maxPwdAge": {"-36288000000000"},
+			"minPwdLength": {"8"}, "pwdHistoryLength": {"24"}, "pwdProperties": {"1"},
+		}},
 		unit("Staff", base), unit("Services", base), unit("Groups", base),
 		{DN: "CN=Users," + base, Attributes: attrs{"objectClass": {"top", "container"}}},
 		{DN: "CN=Computers," + base, Attributes: attrs{"objectClass": {"top", "container"}}},
