@@ -195,7 +195,7 @@ func (k *check) directory(ctx context.Context) {
 	for key, path := range k.config.serviceKeys() {
 		k.rights(key, path)
 	}
-	d, err := ldapauth.New(k.config.LDAP, ldapauth.Options{Log: discard, CheckFile: private.Check})
+	d, err := ldapauth.NewDomains(k.config.LDAP, ldapauth.Options{Log: discard, CheckFile: private.Check})
 	if err != nil {
 		k.say(Failure, "ldap: %v", err)
 		return

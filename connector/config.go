@@ -40,13 +40,13 @@ type Config struct {
 	// SiteName is the title of the pages; by default the host of URL.
 	SiteName string `yaml:"site_name"`
 
-	TLS         front.TLSConfig    `yaml:"tls"`
-	Certificate *CertificateConfig `yaml:"certificate"`
-	Password    *PasswordConfig    `yaml:"password"`
-	LDAP        ldapauth.Config    `yaml:"ldap"`
-	Session     web.SessionConfig  `yaml:"session"`
-	Signing     token.Config       `yaml:"signing"`
-	WSFed       *wsfed.Config      `yaml:"wsfed"`
+	TLS         front.TLSConfig        `yaml:"tls"`
+	Certificate *CertificateConfig     `yaml:"certificate"`
+	Password    *PasswordConfig        `yaml:"password"`
+	LDAP        ldapauth.DomainsConfig `yaml:"ldap"`
+	Session     web.SessionConfig      `yaml:"session"`
+	Signing     token.Config           `yaml:"signing"`
+	WSFed       *wsfed.Config          `yaml:"wsfed"`
 
 	Log LogConfig `yaml:"log"`
 	// AuditFile gets one JSON line for each sign-in attempt; by default they go
@@ -123,7 +123,7 @@ func defaultConfig(dir string) *Config {
 		TLS:         front.TLSConfig{MinVersion: "1.2"},
 		Certificate: &CertificateConfig{Config: certauth.DefaultConfig()},
 		Password:    &PasswordConfig{Throttle: signin.DefaultThrottle(), AllowChange: true},
-		LDAP:        ldapauth.DefaultConfig(),
+		LDAP:        ldapauth.DefaultDomains(),
 		Session:     web.DefaultSessionConfig(),
 		Signing:     token.DefaultConfig(),
 		WSFed:       &wsfed.Config{},
@@ -284,9 +284,15 @@ func isPort(text string, least uint64) bool {
 // by their settings.
 func (c *Config) serviceKeys() map[string]string {
 	keys := map[string]string{}
-	for key, file := range map[string]setting.File{"ldap.bind_key_file": c.LDAP.BindKeyFile, "ldap.bind_keytab_file": c.LDAP.BindKeytabFile} {
-		if file != "" {
-			keys[key] = string(file)
+	for i, l := range c.LDAP.Directories() {
+		section := "ldap"
+		if len(c.LDAP.Domains) > 0 {
+			section = fmt.Sprintf("ldap.domains[%d]", i)
+		}
+		for key, file := range map[string]setting.File{"bind_key_file": l.BindKeyFile, "bind_keytab_file": l.BindKeytabFile} {
+			if file != "" {
+				keys[under(section, key)] = string(file)
+			}
 		}
 	}
 	return keys

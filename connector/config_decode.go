@@ -36,6 +36,8 @@ type place struct{ line, column int }
 var (
 	secretType = reflect.TypeFor[secret.String]()
 	fileType   = reflect.TypeFor[setting.File]()
+	// oneOrMoreType is a list that may be written as its one value.
+	oneOrMoreType = reflect.TypeFor[setting.OneOrMore]()
 )
 
 // add notes a mistake in the value of key at n.
@@ -119,6 +121,7 @@ func (d *decoder) section(n *yaml.Node, key string, v reflect.Value) {
 	}
 	known := fields(v.Type())
 	seen := map[string]*yaml.Node{}
+	last := func() {} // decodes what begins as a copy of the rest
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		name, value := n.Content[i], n.Content[i+1]
 		if name.Kind != yaml.ScalarNode || name.Anchor != "" || name.Tag == "!!merge" {
@@ -147,9 +150,14 @@ func (d *decoder) section(n *yaml.Node, key string, v reflect.Value) {
 		if isNull(value) {
 			value.Line, value.Column = name.Line, name.Column // it has no place of its own
 		}
+		if known[f].inherits {
+			last = func() { d.inheriting(value, full, v.FieldByIndex(known[f].index), v) }
+			continue
+		}
 		d.decode(value, full, v.FieldByIndex(known[f].index))
 	}
 	d.secretFiles(n, key, v, seen)
+	last()
 	for _, f := range known {
 		// An optional section came with its defaults; without its key it is off.
 		if field := v.FieldByIndex(f.index); field.Kind() == reflect.Pointer && seen[f.key] == nil {
@@ -192,6 +200,11 @@ func (d *decoder) unknown(name *yaml.Node, section string, known []field) {
 
 // list fills a slice from a sequence.
 func (d *decoder) list(n *yaml.Node, key string, v reflect.Value) {
+	if n.Kind == yaml.ScalarNode && v.Type() == oneOrMoreType {
+		v.Set(reflect.MakeSlice(v.Type(), 1, 1))
+		d.text(n, key, v.Index(0))
+		return
+	}
 	if n.Kind != yaml.SequenceNode {
 		d.add(n, key, "must be a list: write [a, b], or one value on each line with a dash before it")
 		return
@@ -200,6 +213,57 @@ func (d *decoder) list(n *yaml.Node, key string, v reflect.Value) {
 	for i, item := range n.Content {
 		d.decode(item, fmt.Sprintf("%s[%d]", key, i), v.Index(i))
 	}
+}
+
+// inheriting fills a list of sections that are of the kind of the one around
+// them: each begins as a copy of that, so that a key it does not have has the
+// value that stands there.
+func (d *decoder) inheriting(n *yaml.Node, key string, v, around reflect.Value) {
+	common := around.FieldByIndex(embedded(around.Type(), v.Type().Elem()))
+	if !d.plain(n, key, v.Type()) {
+		return
+	}
+	if n.Kind != yaml.SequenceNode {
+		d.add(n, key, "must be a list: one section for each, with a dash before its first key")
+		return
+	}
+	v.Set(reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content)))
+	for i, item := range n.Content {
+		v.Index(i).Set(common)
+		clearTogether(item, v.Index(i))
+		d.decode(item, fmt.Sprintf("%s[%d]", key, i), v.Index(i))
+	}
+}
+
+// clearTogether takes from v, a copy of another section, the values of keys that
+// belong together with one that n gives: what is half from here and half from
+// there, such as the name of one account with the password of another, is not
+// what anybody means.
+func clearTogether(n *yaml.Node, v reflect.Value) {
+	known, given := fields(v.Type()), map[string]bool{}
+	for i := 0; n.Kind == yaml.MappingNode && i+1 < len(n.Content); i += 2 {
+		for _, f := range known {
+			if f.key == n.Content[i].Value && f.together != "" {
+				given[f.together] = true
+			}
+		}
+	}
+	for _, f := range known {
+		if given[f.together] {
+			v.FieldByIndex(f.index).SetZero()
+		}
+	}
+}
+
+// embedded returns the index of the field of t that is an embedded struct of
+// type in.
+func embedded(t, in reflect.Type) []int {
+	for i := range t.NumField() {
+		if f := t.Field(i); f.Anonymous && f.Type == in {
+			return f.Index
+		}
+	}
+	panic(fmt.Sprintf("connector: %s has no %s to inherit from", t, in))
 }
 
 // scalar returns the text of a single value.
@@ -264,8 +328,10 @@ func (d *decoder) int(n *yaml.Node, key string, v reflect.Value) {
 
 // A field is one key of a section.
 type field struct {
-	key   string
-	index []int
+	key      string
+	index    []int
+	inherits bool   // a list of sections that begin as copies of the one around it
+	together string // keys of the same are inherited together or not at all
 }
 
 // fields returns the keys of a struct in the order of its declaration, those of
@@ -275,7 +341,7 @@ func fields(t reflect.Type) []field {
 	for _, f := range reflect.VisibleFields(t) {
 		key, option, _ := strings.Cut(f.Tag.Get("yaml"), ",")
 		if f.IsExported() && key != "" && key != "-" && option != "inline" {
-			fs = append(fs, field{key, f.Index})
+			fs = append(fs, field{key, f.Index, option == "inherit", f.Tag.Get("together")})
 		}
 	}
 	return fs
@@ -292,7 +358,7 @@ func sectionsByKey(t reflect.Type, section string, into map[string][]string) map
 		for ft.Kind() == reflect.Pointer || ft.Kind() == reflect.Slice {
 			ft = ft.Elem()
 		}
-		if ft.Kind() == reflect.Struct && !isLeaf(ft) {
+		if ft.Kind() == reflect.Struct && !isLeaf(ft) && !f.inherits {
 			sectionsByKey(ft, under(section, f.key), into)
 		}
 	}

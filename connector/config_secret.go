@@ -71,16 +71,23 @@ func (d *decoder) secretFiles(n *yaml.Node, section string, v reflect.Value, see
 	known := fields(v.Type())
 	for _, f := range known {
 		twin := f.key + "_file"
-		name := seen[twin]
-		if name == nil || v.FieldByIndex(f.index).Type() != secretType {
+		i := slices.IndexFunc(known, func(f field) bool { return f.key == twin })
+		if i < 0 || v.FieldByIndex(f.index).Type() != secretType {
 			continue
 		}
-		if seen[f.key] != nil {
+		file := v.FieldByIndex(known[i].index)
+		switch name := seen[twin]; {
+		case name == nil && seen[f.key] == nil:
+			continue
+		case name == nil:
+			file.SetZero() // what it holds is from the section around this one
+			continue
+		case seen[f.key] != nil:
 			d.add(name, under(section, twin), "both %s and %s are given; remove one", f.key, twin)
 			continue
 		}
-		i := slices.IndexFunc(known, func(f field) bool { return f.key == twin })
-		path := v.FieldByIndex(known[i].index).String()
+		v.FieldByIndex(f.index).SetZero() // likewise
+		path := file.String()
 		if path == "" {
 			continue // the section's own validation finds that something is missing
 		}

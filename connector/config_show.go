@@ -90,6 +90,12 @@ func isSet(v reflect.Value, known []field, key string) bool {
 }
 
 func listNode(v reflect.Value) (*yaml.Node, error) {
+	if v.Type() == oneOrMoreType && v.Len() < 2 {
+		if v.Len() == 0 {
+			return nil, nil
+		}
+		return textNode(v.Index(0).String()), nil
+	}
 	n := &yaml.Node{Kind: yaml.SequenceNode}
 	if t := v.Type().Elem(); isLeaf(t) || t.Kind() != reflect.Struct {
 		n.Style = yaml.FlowStyle

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -64,7 +65,7 @@ type Connector struct {
 	listeners []net.Listener
 	watcher   *watch.Watcher
 
-	directory *ldapauth.Directory
+	directory *ldapauth.Domains
 	verifier  *certauth.Verifier // nil: no sign-in by certificate
 	front     *front.Front
 	keys      *token.Keys // nil: no upstream that signs
@@ -105,7 +106,7 @@ func New(ctx context.Context, c *Config, o Options) (_ *Connector, err error) {
 	}
 	certificate, certErr := conn.loadServerCertificate(base)
 	anchors, anchorErr := conn.loadAnchors()
-	directory, ldapErr := ldapauth.New(c.LDAP, ldapauth.Options{Log: o.Log, CheckFile: private.Check})
+	directory, ldapErr := ldapauth.NewDomains(c.LDAP, ldapauth.Options{Log: o.Log, CheckFile: private.Check})
 	if ldapErr != nil {
 		ldapErr = fmt.Errorf("ldap: %w", ldapErr)
 	}
@@ -296,7 +297,7 @@ func (c *Connector) makeService(audit io.Writer) (*signin.Service, error) {
 	o := signin.Options{
 		Directory:       c.directory,
 		Recheck:         c.config.Session.Recheck.Std(),
-		IncludeGroups:   c.config.LDAP.Groups.Include,
+		IncludeGroups:   slices.ContainsFunc(c.config.LDAP.Directories(), func(l ldapauth.Config) bool { return l.Groups.Include }),
 		GroupsOnFailure: c.config.LDAP.Groups.OnFailure,
 
 		AllowExpiredPassword:    c.config.LDAP.AllowExpiredPassword,

@@ -20,11 +20,13 @@ type Account struct {
 	DN       string
 	Username string // sAMAccountName, else uid
 
-	entry   *ldap.Entry
-	dialect *dialect
-	policy  *policy     // the password policy; nil if it cannot be known
-	proved  atomic.Bool // the directory has accepted the password
-	asked   time.Time   // before the directory was asked for the entry
+	entry     *ldap.Entry
+	dialect   *dialect
+	directory *Directory
+	found     comparison  // by what it was found; empty: by its ID
+	policy    *policy     // the password policy; nil if it cannot be known
+	proved    atomic.Bool // the directory has accepted the password
+	asked     time.Time   // before the directory was asked for the entry
 }
 
 // First returns the first value of an attribute, "" if there is none. The case
@@ -78,21 +80,55 @@ func (a *Account) Facts(now time.Time) []Fact {
 	return facts
 }
 
-// FindByName returns the one person called name. The error is a denial with
-// the reason NoAccount, SeveralAccounts or BadName, or a fault.
+// FoundBy says what made the account the one that a user name means: an
+// attribute and its value, such as sAMAccountName=jon. It is "" if the account
+// was found otherwise.
+func (a *Account) FoundBy() string {
+	if a.found.attribute == "" {
+		return ""
+	}
+	return a.found.attribute + "=" + a.found.value
+}
+
+// Domain returns what the account's directory is called in messages.
+func (a *Account) Domain() string { return a.directory.label }
+
+// FindByName returns the one person called name, which may be written in any of
+// the forms that the directory knows: jon, jon@corp.example.com, CORP\jon. The
+// error is a denial with the reason NoAccount, SeveralAccounts or BadName, or a
+// fault.
 func (d *Directory) FindByName(ctx context.Context, name string) (*Account, error) {
-	if err := checkName(name); err != nil {
+	n, err := parseName(name)
+	if err != nil {
 		return nil, err
 	}
-	a, err := d.find(ctx, func(di *dialect) string { return d.userFilter(di).byName(name) })
+	r, err := d.read(ctx, n)
 	if err != nil {
 		return nil, fmt.Errorf("looking for user %q: %w", name, err)
 	}
-	if !d.userFilter(a.dialect).matches(a, name) {
-		return nil, denial.New(denial.NoAccount, "the directory found %q for the user name %q, but that is not its name", a.DN, name)
+	return d.findRead(ctx, &r)
+}
+
+// findRead returns the one person whom r means.
+func (d *Directory) findRead(ctx context.Context, r *reading) (*Account, error) {
+	if r.meansNobody() {
+		return nil, r.errForeign()
+	}
+	a, err := d.find(ctx, func(di *dialect) string { return d.nameFilter(di, r) })
+	if err != nil {
+		return nil, fmt.Errorf("looking for user %q%v: %w", r.name.whole, r, err)
+	}
+	return d.confirm(ctx, a, r)
+}
+
+// confirm returns a if it is whom r means.
+func (d *Directory) confirm(ctx context.Context, a *Account, r *reading) (*Account, error) {
+	var ok bool
+	if a.found, ok = d.matched(a, r); !ok {
+		return nil, denial.New(denial.NoAccount, "the directory found %q for the user name %q, but that is not its name", a.DN, r.name.whole)
 	}
 	note(ctx, func() string {
-		return fmt.Sprintf("compared here: the entry is indeed called %q (by %s)", name, strings.Join(d.userFilter(a.dialect).attributes(), " or "))
+		return fmt.Sprintf("compared here: the entry is indeed called %q (by %s)", r.name.whole, a.FoundBy())
 	})
 	return a, nil
 }
@@ -119,32 +155,42 @@ func (d *Directory) FindByID(ctx context.Context, id string) (*Account, error) {
 // find returns the one person whom the filter finds.
 func (d *Directory) find(ctx context.Context, filter func(*dialect) string) (*Account, error) {
 	asked := d.now()
-	// Two are enough to know that it is not one.
-	result, di, err := d.search(ctx, func(di *dialect) *ldap.SearchRequest {
-		return subtree(d.config.BaseDN, 2, d.timeout, filter(di), d.attributesOf(di))
+	entries, di, err := eachBase(ctx, d.config.BaseDN, func(ctx context.Context, base string) (*ldap.SearchResult, *dialect, error) {
+		return d.findUnder(ctx, base, filter)
 	})
 	switch {
-	case sizeLimit(err), err == nil && len(result.Entries) > 1:
+	case sizeLimit(err), err == nil && len(entries) > 1:
 		return nil, denial.New(denial.SeveralAccounts, "more than one entry fits")
-	case ldap.IsErrorWithCode(err, ldap.LDAPResultNoSuchObject):
-		return nil, fmt.Errorf("base_dn %q does not exist or is hidden from the service account: %w", d.config.BaseDN, inWords(err))
-	case ldap.IsErrorWithCode(err, ldap.LDAPResultReferral):
-		return nil, fmt.Errorf("base_dn %q is held by another server, and referrals are not followed: list that server in urls", d.config.BaseDN)
 	case err != nil:
 		return nil, err
-	case len(result.Entries) == 0:
+	case len(entries) == 0:
 		return nil, denial.New(denial.NoAccount, "no entry fits")
 	}
-	a, err := d.account(ctx, di, result.Entries[0])
+	a, err := d.account(ctx, di, entries[0])
 	if err == nil {
 		a.asked = asked
 	}
 	return a, err
 }
 
+// findUnder returns what the filter finds under base: at most two entries, which
+// are enough to know that it is not one.
+func (d *Directory) findUnder(ctx context.Context, base string, filter func(*dialect) string) (*ldap.SearchResult, *dialect, error) {
+	result, di, err := d.search(ctx, func(di *dialect) *ldap.SearchRequest {
+		return subtree(base, 2, d.timeout, filter(di), d.attributesOf(di))
+	})
+	switch {
+	case ldap.IsErrorWithCode(err, ldap.LDAPResultNoSuchObject):
+		return nil, nil, fmt.Errorf("base_dn %q does not exist or is hidden from the service account: %w", base, inWords(err))
+	case ldap.IsErrorWithCode(err, ldap.LDAPResultReferral):
+		return nil, nil, fmt.Errorf("base_dn %q is held by another server, and referrals are not followed: list that server in urls", base)
+	}
+	return result, di, err
+}
+
 // account returns the entry as an account, if it is a person's.
 func (d *Directory) account(ctx context.Context, di *dialect, e *ldap.Entry) (*Account, error) {
-	a := &Account{DN: e.DN, entry: e, dialect: di}
+	a := &Account{DN: e.DN, entry: e, dialect: di, directory: d}
 	a.Username = a.First(di.username)
 	if err := a.checkPerson(); err != nil {
 		return nil, err

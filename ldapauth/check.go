@@ -96,13 +96,19 @@ func (s *server) checkContent(c *conn, r *report) {
 		r.add(Warning, "looks like %s, but ldap.schema says %s", found.name, c.dialect.name)
 	}
 	checkClock(root, s.d.now(), r)
-	base := s.d.config.BaseDN
-	if _, err := c.ldap.Search(request(base, ldap.ScopeBaseObject, 1, s.d.timeout, "(objectClass=*)", []string{"objectClass"})); err != nil {
-		r.add(Failure, "the base %q cannot be read: check ldap.base_dn and the rights of the service account (%v)", base, inWords(err))
-		return
+	for _, base := range s.d.config.BaseDN {
+		if _, err := c.ldap.Search(request(base, ldap.ScopeBaseObject, 1, s.d.timeout, "(objectClass=*)", []string{"objectClass"})); err != nil {
+			r.add(Failure, "the base %q cannot be read: check ldap.base_dn and the rights of the service account (%v)", base, inWords(err))
+			return
+		}
+		r.add(OK, "the base %s is there", base)
 	}
-	r.add(OK, "the base %s is there", base)
-	if person := s.checkUsers(c, r); person != nil {
+	var person *Account
+	for _, base := range s.d.config.BaseDN {
+		person = s.checkUsers(c, base, r)
+	}
+	if person != nil {
+		s.checkUserSearch(c, r)
 		s.checkPolicy(c, root, person, r)
 	}
 	if s.d.config.Groups.Include {
@@ -110,19 +116,19 @@ func (s *server) checkContent(c *conn, r *report) {
 	}
 }
 
-// checkUsers looks for any person, and whether what decides can be seen. It
-// returns the person, nil if there is none that will do.
-func (s *server) checkUsers(c *conn, r *report) *Account {
+// checkUsers looks for any person under base, and whether what decides can be
+// seen. It returns the person, nil if there is none that will do.
+func (s *server) checkUsers(c *conn, base string, r *report) *Account {
 	filter := s.d.userFilter(c.dialect).anyone()
 	start := time.Now()
-	result, err := c.ldap.Search(subtree(s.d.config.BaseDN, 1, s.d.timeout, filter, s.d.attributesOf(c.dialect)))
+	result, err := c.ldap.Search(subtree(base, 1, s.d.timeout, filter, s.d.attributesOf(c.dialect)))
 	took := time.Since(start)
 	switch {
 	case err != nil && !sizeLimit(err):
-		r.add(Failure, "searching for people with %s: %v", filter, inWords(err))
+		r.add(Failure, "searching for people under %q with %s: %v", base, filter, inWords(err))
 		return nil
 	case len(result.Entries) == 0:
-		r.add(Failure, "no person found with %s: check ldap.base_dn, ldap.user_filter and the rights of the service account", filter)
+		r.add(Failure, "no person found under %q with %s: check ldap.base_dn, ldap.user_filter and the rights of the service account", base, filter)
 		return nil
 	}
 	a := &Account{DN: result.Entries[0].DN, entry: result.Entries[0], dialect: c.dialect}
@@ -135,7 +141,6 @@ func (s *server) checkUsers(c *conn, r *report) *Account {
 		return nil
 	}
 	r.add(OK, "people are found (%s, in %s)", a.DN, milliseconds(took))
-	s.checkUserSearch(c, r)
 	return a
 }
 
@@ -180,7 +185,7 @@ func (s *server) checkUserSearch(c *conn, r *report) {
 		return
 	}
 	filter := strings.ReplaceAll(s.d.config.UserSearch, placeholder, "a")
-	if _, err := c.ldap.Search(subtree(s.d.config.BaseDN, 1, s.d.timeout, filter, []string{"1.1"})); err != nil && !sizeLimit(err) {
+	if _, err := c.ldap.Search(subtree(s.d.config.BaseDN[0], 1, s.d.timeout, filter, []string{"1.1"})); err != nil && !sizeLimit(err) {
 		r.add(Failure, "searching for people by a part of their name with %s: %v; check ldap.user_search", filter, inWords(err))
 		return
 	}
@@ -194,13 +199,22 @@ func (s *server) checkGroups(c *conn, r *report) {
 		filter = c.dialect.groupFilter
 	}
 	filter = strings.ReplaceAll(filter, placeholder, "*")
-	base := s.d.groupBase()
-	result, err := c.ldap.Search(subtree(base, 1, s.d.timeout, filter, []string{s.d.config.Groups.Attribute}))
+	bases := s.d.groupBases()
+	result := &ldap.SearchResult{}
+	for _, base := range bases {
+		var err error
+		result, err = c.ldap.Search(subtree(base, 1, s.d.timeout, filter, []string{s.d.config.Groups.Attribute}))
+		if err != nil && !sizeLimit(err) {
+			r.add(Failure, "searching for groups under %q with %s: %v", base, filter, inWords(err))
+			return
+		}
+		if len(result.Entries) > 0 {
+			break
+		}
+	}
 	switch {
-	case err != nil && !sizeLimit(err):
-		r.add(Failure, "searching for groups under %q with %s: %v", base, filter, inWords(err))
 	case len(result.Entries) == 0:
-		r.add(Warning, "no group found under %q with %s: check ldap.groups.base_dn and ldap.groups.filter, or set ldap.groups.include: false", base, filter)
+		r.add(Warning, "no group found under %q with %s: check ldap.groups.base_dn and ldap.groups.filter, or set ldap.groups.include: false", strings.Join(bases, `" or "`), filter)
 	case s.d.groupName(result.Entries[0]) == "":
 		r.add(Warning, "the group %s has no attribute %s, so it is not reported: check ldap.groups.attribute", result.Entries[0].DN, s.d.config.Groups.Attribute)
 	default:

@@ -63,7 +63,7 @@ func TestCheckSaysWhatToDo(t *testing.T) {
 		{"unknown issuer", func(c *ldapauth.Config) { c.CAFiles = []setting.File{elsewhere} }, ldapauth.Failure, `add the certificate of "CN=Directory CA" to ldap.ca_files`},
 		{"not TLS", func(c *ldapauth.Config) { c.URLs[0] = strings.Replace(c.URLs[0], "ldaps", "ldap", 1) }, ldapauth.Failure, "ldaps://"},
 		{"wrong service password", func(c *ldapauth.Config) { c.BindPassword = secret.New("canary-1") }, ldapauth.Failure, "ldap.bind_dn"},
-		{"wrong base", func(c *ldapauth.Config) { c.BaseDN = "DC=nowhere" }, ldapauth.Failure, "ldap.base_dn"},
+		{"wrong base", func(c *ldapauth.Config) { c.BaseDN = setting.OneOrMore{"DC=nowhere"} }, ldapauth.Failure, "ldap.base_dn"},
 		{"nobody there", func(c *ldapauth.Config) { c.UserFilter = "(&(objectClass=person)(sAMAccountName={0})(sn=Nobody))" }, ldapauth.Failure, "no person found"},
 		{"no group there", func(c *ldapauth.Config) { c.Groups.BaseDN = "OU=Staff," + memBase }, ldapauth.Warning, "no group found"},
 		{"groups without a name", func(c *ldapauth.Config) { c.Groups.Attribute = "mail" }, ldapauth.Warning, "ldap.groups.attribute"},
@@ -105,7 +105,7 @@ func TestCheckSaysWhatToDoAboutOpenLDAP(t *testing.T) {
 		}, []string{"if it speaks TLS, write ldaps://"}},
 		{"TLS on the port without", func(c *ldapauth.Config) { c.URLs[0] = strings.Replace(s.PlainURL, "ldap", "ldaps", 1) }, []string{"whether it speaks ldaps there"}},
 		{"wrong service password", func(c *ldapauth.Config) { c.BindPassword = secret.New("canary-1") }, []string{"ldap.bind_dn", "(Invalid Credentials)"}},
-		{"wrong base", func(c *ldapauth.Config) { c.BaseDN = "dc=nowhere" }, []string{"ldap.base_dn", "(No Such Object)"}},
+		{"wrong base", func(c *ldapauth.Config) { c.BaseDN = setting.OneOrMore{"dc=nowhere"} }, []string{"ldap.base_dn", "(No Such Object)"}},
 		{"wrong base of groups", func(c *ldapauth.Config) { c.Groups.BaseDN = "dc=nowhere" }, []string{"searching for groups", ": No Such Object"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

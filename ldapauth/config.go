@@ -32,24 +32,35 @@ type Config struct {
 	CAFiles []setting.File `yaml:"ca_files"`
 	// BindDN is the service account, as a DN or as user@domain. Without one
 	// searches are anonymous.
-	BindDN           string        `yaml:"bind_dn"`
-	BindPassword     secret.String `yaml:"bind_password"`
-	BindPasswordFile setting.File  `yaml:"bind_password_file"`
+	//
+	// A domain that has one of these keys takes none of the others from the
+	// section around it.
+	BindDN           string        `yaml:"bind_dn" together:"account"`
+	BindPassword     secret.String `yaml:"bind_password" together:"account"`
+	BindPasswordFile setting.File  `yaml:"bind_password_file" together:"account"`
 	// BindCertFile and BindKeyFile are a client certificate with its chain and
 	// its key, both PEM, with which the service account introduces itself (SASL
 	// EXTERNAL). They are read again for each new connection.
-	BindCertFile setting.File `yaml:"bind_cert_file"`
-	BindKeyFile  setting.File `yaml:"bind_key_file"`
+	BindCertFile setting.File `yaml:"bind_cert_file" together:"account"`
+	BindKeyFile  setting.File `yaml:"bind_key_file" together:"account"`
 	// BindKeytabFile holds the keys of BindPrincipal (user@REALM), with which
 	// the service account introduces itself by Kerberos (SASL GSSAPI). It is read
 	// again for each new connection.
-	BindKeytabFile setting.File `yaml:"bind_keytab_file"`
-	BindPrincipal  string       `yaml:"bind_principal"`
+	BindKeytabFile setting.File `yaml:"bind_keytab_file" together:"account"`
+	BindPrincipal  string       `yaml:"bind_principal" together:"account"`
 	// Krb5ConfFile says where the Kerberos servers are. None means the system's
 	// file, and if there is none, the DNS.
 	Krb5ConfFile setting.File `yaml:"krb5_conf_file"`
-	// BaseDN is where people are looked for, in the whole subtree.
-	BaseDN string `yaml:"base_dn"`
+	// BaseDN is where people are looked for, in the whole subtree of each. None
+	// is within another.
+	BaseDN setting.OneOrMore `yaml:"base_dn"`
+	// Suffixes are what stands behind the @ of the names of this directory's
+	// people, NetBIOS what stands before the backslash. On Active Directory
+	// those that are not given are read from the directory.
+	Suffixes []string `yaml:"suffixes"`
+	NetBIOS  string   `yaml:"netbios"`
+	// MailAsName also takes a name for the mail address of an account.
+	MailAsName bool `yaml:"mail_as_name"`
 	// Schema is one of [Schemas]; "auto" asks the server.
 	Schema string `yaml:"schema"`
 	// UserFilter finds an account by name; {0} is the escaped name.
@@ -130,7 +141,8 @@ func (c *Config) Validate() error {
 	var p setting.Problems
 	c.validateURLs(&p)
 	c.validateBind(&p)
-	validateDN(&p, "base_dn", c.BaseDN, true)
+	c.validateBases(&p)
+	c.validateNames(&p)
 	if c.Schema != schemaAuto && dialects[c.Schema] == nil {
 		p.Addf("schema", "%q is not known; write one of %s", c.Schema, strings.Join(Schemas(), ", "))
 	}
@@ -144,7 +156,7 @@ func (c *Config) Validate() error {
 			p.Addf("user_search", "%v", err)
 		}
 	}
-	validateDN(&p, "password_policy_dn", c.PasswordPolicyDN, false)
+	validateDN(&p, "password_policy_dn", c.PasswordPolicyDN)
 	validateTimeout(&p, "timeout", c.Timeout)
 	c.Groups.validate(&p)
 	for _, n := range []struct {
@@ -261,7 +273,7 @@ func (g *GroupsConfig) validate(p *setting.Problems) {
 	if !attributeName.MatchString(g.Attribute) {
 		p.Addf("groups.attribute", "%q is not the name of an attribute; write one such as cn", g.Attribute)
 	}
-	validateDN(p, "groups.base_dn", g.BaseDN, false)
+	validateDN(p, "groups.base_dn", g.BaseDN)
 	if g.Filter != "" {
 		if err := checkTemplate(g.Filter); err != nil {
 			p.Addf("groups.filter", "%v", err)
@@ -278,17 +290,91 @@ func (g *GroupsConfig) validate(p *setting.Problems) {
 
 var attributeName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9-]*$`)
 
-func validateDN(p *setting.Problems, key, dn string, required bool) {
-	if dn == "" {
-		if required {
-			p.Addf(key, `is missing; write a DN such as "dc=example,dc=com"`)
-		}
+// validateBases looks at the bases. One within another would find people twice.
+func (c *Config) validateBases(p *setting.Problems) {
+	if len(c.BaseDN) == 0 || len(c.BaseDN) == 1 && c.BaseDN[0] == "" {
+		p.Addf("base_dn", `is missing; write a DN such as "dc=example,dc=com"`)
 		return
 	}
-	if parsed, err := ldap.ParseDN(dn); err != nil || len(parsed.RDNs) == 0 {
-		p.Addf(key, `%q is not a DN; write one such as "ou=people,dc=example,dc=com"`, dn)
+	if takenApart(c.BaseDN) {
+		p.Addf("base_dn", `looks like one DN that was taken apart at its commas; put each DN of a list in quotes`)
+		return
+	}
+	parsed := make([]*ldap.DN, len(c.BaseDN))
+	for i, base := range c.BaseDN {
+		key := "base_dn"
+		if len(c.BaseDN) > 1 {
+			key = fmt.Sprintf("base_dn[%d]", i)
+		}
+		if parsed[i] = validateDN(p, key, base); parsed[i] == nil {
+			if base == "" {
+				p.Addf(key, `is empty; write a DN such as "dc=example,dc=com" or remove it`)
+			}
+			continue
+		}
+		for j, other := range parsed[:i] {
+			switch {
+			case other == nil:
+			case holdsDN(other, parsed[i]):
+				p.Addf(key, "%q is searched with %q already; remove it", base, c.BaseDN[j])
+			case holdsDN(parsed[i], other):
+				p.Addf(key, "%q holds %q, which is searched already; remove one", base, c.BaseDN[j])
+			}
+		}
 	}
 }
+
+// takenApart reports whether a list of bases is what YAML makes of one DN
+// without quotes in brackets: its parts, of which one names a domain's label.
+func takenApart(bases []string) bool {
+	domain := false
+	for _, b := range bases {
+		dn, err := ldap.ParseDN(b)
+		if err != nil || len(dn.RDNs) != 1 {
+			return false
+		}
+		domain = domain || strings.EqualFold(dn.RDNs[0].Attributes[0].Type, "dc")
+	}
+	return domain && len(bases) > 1
+}
+
+// holdsDN reports whether dn is base or below it.
+func holdsDN(base, dn *ldap.DN) bool { return base.EqualFold(dn) || base.AncestorOfFold(dn) }
+
+// validateDN returns dn, parsed; nil if it is none or empty.
+func validateDN(p *setting.Problems, key, dn string) *ldap.DN {
+	if dn == "" {
+		return nil
+	}
+	parsed, err := ldap.ParseDN(dn)
+	if err != nil || len(parsed.RDNs) == 0 {
+		p.Addf(key, `%q is not a DN; write one such as "ou=people,dc=example,dc=com"`, dn)
+		return nil
+	}
+	return parsed
+}
+
+// validateNames looks at what may stand around a user name.
+func (c *Config) validateNames(p *setting.Problems) {
+	for i, s := range c.Suffixes {
+		key := fmt.Sprintf("suffixes[%d]", i)
+		switch {
+		case !isNamePart(s) || strings.HasPrefix(s, "."):
+			p.Addf(key, `%q cannot stand behind the @ of a user name; write one such as corp.example.com, without the @`, s)
+		case slices.ContainsFunc(c.Suffixes[:i], func(t string) bool { return sameName(s, t) }):
+			p.Addf(key, "%q is listed twice; remove one", s)
+		}
+	}
+	if c.MailAsName && c.UserFilter != "" {
+		p.Addf("mail_as_name", "has no effect with user_filter; write (mail={0}) into that, as in (|(uid={0})(mail={0}))")
+	}
+	if c.NetBIOS != "" && !isNamePart(c.NetBIOS) {
+		p.Addf("netbios", `%q cannot stand before the backslash of a user name; write the short name of the domain, such as CORP`, c.NetBIOS)
+	}
+}
+
+// isNamePart reports whether s can be the domain part of a user name.
+func isNamePart(s string) bool { return checkName(s) == nil && !strings.ContainsAny(s, `@\ `) }
 
 func validateTimeout(p *setting.Problems, key string, d setting.Duration) {
 	const least, most = setting.Duration(10 * time.Millisecond), setting.Duration(10 * time.Minute)

@@ -19,7 +19,7 @@ func good() ldapauth.Config {
 	c := ldapauth.DefaultConfig()
 	c.URLs = []string{"ldaps://dc1.corp.example.test"}
 	c.BindDN, c.BindPassword = "svc@corp.example.test", secret.New("canary-password")
-	c.BaseDN = "dc=corp,dc=example,dc=test"
+	c.BaseDN = setting.OneOrMore{"dc=corp,dc=example,dc=test"}
 	return c
 }
 
@@ -52,8 +52,8 @@ func TestValidateNamesTheKeyThatIsWrong(t *testing.T) {
 		{"E1: an empty service password", func(c *ldapauth.Config) { c.BindPassword = secret.New("") }, "bind_password: anonymous"},
 		{"a blank service password", func(c *ldapauth.Config) { c.BindPassword = secret.New(" \n") }, "bind_password: anonymous"},
 		{"a line break in the DN", func(c *ldapauth.Config) { c.BindDN += "\n" }, "bind_dn: control"},
-		{"no base", func(c *ldapauth.Config) { c.BaseDN = "" }, "base_dn: missing"},
-		{"a base that is no DN", func(c *ldapauth.Config) { c.BaseDN = "corp" }, "base_dn: not a DN"},
+		{"no base", func(c *ldapauth.Config) { c.BaseDN = nil }, "base_dn: missing"},
+		{"a base that is no DN", func(c *ldapauth.Config) { c.BaseDN = setting.OneOrMore{"corp"} }, "base_dn: not a DN"},
 		{"a policy", func(c *ldapauth.Config) { c.PasswordPolicyDN = "cn=default,ou=policies,dc=corp" }, ""},
 		{"a policy that is no DN", func(c *ldapauth.Config) { c.PasswordPolicyDN = "default" }, "password_policy_dn: not a DN"},
 		{"an unknown schema", func(c *ldapauth.Config) { c.Schema = "novell" }, "schema: auto, active_directory, openldap, rfc2307bis"},

@@ -60,7 +60,7 @@ func TestAServerThatNeverAnswersEndsByTheTimeout(t *testing.T) {
 		c := ldapauth.DefaultConfig()
 		c.URLs = []string{tt.scheme + frozen(t)}
 		c.StartTLS = tt.startTLS
-		c.BaseDN = memBase
+		c.BaseDN = setting.OneOrMore{memBase}
 		d := open(t, short(c))
 		_, err := d.FindByName(within(t, 20*time.Second), "jon")
 		if err == nil || denial.ReasonOf(err) != "" || errors.Is(err, context.DeadlineExceeded) {
@@ -502,7 +502,7 @@ func TestE7_WordsInClearAfterStartTLSEndTheConnection(t *testing.T) {
 		_, _ = io.Copy(io.Discard, c)
 	}()
 	c := ldapauth.DefaultConfig()
-	c.URLs, c.StartTLS, c.BaseDN = []string{"ldap://" + ln.Addr().String()}, true, memBase
+	c.URLs, c.StartTLS, c.BaseDN = []string{"ldap://" + ln.Addr().String()}, true, setting.OneOrMore{memBase}
 	d := open(t, c)
 	_, err = d.FindByName(t.Context(), "jon")
 	if _, ok := errors.AsType[tls.RecordHeaderError](err); !ok {
@@ -538,7 +538,7 @@ func TestE7_ReferralsAreNotFollowed(t *testing.T) {
 	}
 	c := real(s)
 	find(t, open(t, c), "jon") // a reference comes along with the entry
-	c.BaseDN = "ou=elsewhere," + s.BaseDN
+	c.BaseDN = setting.OneOrMore{"ou=elsewhere," + s.BaseDN}
 	if _, err := open(t, c).FindByName(t.Context(), "jon"); err == nil || denial.ReasonOf(err) != "" {
 		t.Errorf("a base that is elsewhere: %v", err)
 	}
@@ -564,7 +564,7 @@ func TestAServerOfAnotherKindIsNamed(t *testing.T) {
 		}
 	}()
 	c := ldapauth.DefaultConfig()
-	c.URLs, c.BaseDN = []string{"ldap://" + ln.Addr().String()}, memBase
+	c.URLs, c.BaseDN = []string{"ldap://" + ln.Addr().String()}, setting.OneOrMore{memBase}
 	if _, err := open(t, c).FindByName(t.Context(), "jon"); err == nil || !strings.Contains(err.Error(), "does not speak LDAP") {
 		t.Errorf("error %v", err)
 	}

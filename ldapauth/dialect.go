@@ -15,7 +15,8 @@ const schemaAuto = "auto"
 // A dialect is what differs between kinds of directories.
 type dialect struct {
 	name       string
-	userFilter string // finds a person by name
+	userFilter string // finds a person by name: person, and username={0}
+	person     string // what only persons are, as parts of an and
 	id         string // attribute that never changes and is never reused
 	idText     func(string) (string, bool)
 	idValue    func(string) (string, bool) // the inverse of idText
@@ -42,6 +43,7 @@ func (di *dialect) hasPolicies() bool { return !di.tokenGroups }
 var activeDirectory = &dialect{
 	name: "active_directory",
 	// Computers are users by class, but not persons by category.
+	person:     "(objectCategory=person)(objectClass=user)",
 	userFilter: "(&(objectCategory=person)(objectClass=user)(sAMAccountName={0}))",
 	id:         "objectGUID",
 	idText:     guidText,
@@ -61,6 +63,7 @@ var activeDirectory = &dialect{
 
 var openLDAP = &dialect{
 	name:       "openldap",
+	person:     "(objectClass=person)",
 	userFilter: "(&(objectClass=person)(uid={0}))",
 	id:         "entryUUID",
 	idText:     uuidText,
@@ -79,6 +82,7 @@ var openLDAP = &dialect{
 var rfc2307bis = func() *dialect {
 	d := *openLDAP
 	d.name = "rfc2307bis"
+	d.person = "(objectClass=posixAccount)"
 	d.userFilter = "(&(objectClass=posixAccount)(uid={0}))"
 	d.groupFilter = "(&(|(objectClass=groupOfNames)(objectClass=groupOfMembers)(objectClass=posixGroup))(member={0}))"
 	return &d
@@ -104,7 +108,7 @@ var profile = []string{
 
 // rootAttributes are what a server tells of itself.
 var rootAttributes = []string{
-	"objectClass", "supportedCapabilities", "supportedControl", "namingContexts", "defaultNamingContext",
+	"objectClass", "supportedCapabilities", "supportedControl", "namingContexts", "defaultNamingContext", "configurationNamingContext",
 	"vendorName", "currentTime",
 }
 

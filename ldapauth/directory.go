@@ -14,6 +14,7 @@ package ldapauth
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -24,6 +25,7 @@ import (
 	"os"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-ldap/ldap/v3"
@@ -33,6 +35,7 @@ import (
 // many goroutines at once.
 type Directory struct {
 	config  Config
+	label   string // what it is called in messages
 	timeout time.Duration
 	log     *slog.Logger
 	now     func() time.Time
@@ -42,9 +45,10 @@ type Directory struct {
 	filter  *userFilter // as configured; nil: the dialect's
 	servers []*server
 
-	groups   *cache[group]    // by SID or by normalised DN
-	policies *cache[*policy]  // by DN
-	lockouts *cache[*Lockout] // by DN; nil: not to be seen
+	called   atomic.Pointer[identity] // nil: not asked yet
+	groups   *cache[group]            // by SID or by normalised DN
+	policies *cache[*policy]          // by DN
+	lockouts *cache[*Lockout]         // by DN; nil: not to be seen
 
 	ctx    context.Context // ends with Close //nolint:containedctx // what connects in the background has no caller's
 	cancel context.CancelFunc
@@ -81,6 +85,7 @@ func New(c Config, o Options) (*Directory, error) {
 	}
 	d := &Directory{
 		config:   c,
+		label:    cmp.Or(first(c.Suffixes), c.NetBIOS, first(c.BaseDN)),
 		timeout:  c.Timeout.Std(),
 		log:      o.Log,
 		now:      o.Now,

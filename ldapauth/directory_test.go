@@ -14,6 +14,7 @@ import (
 	"adconnector/ldapauth/dirtest"
 	"adconnector/ldapauth/memdir"
 	"adconnector/ldapauth/secret"
+	"adconnector/ldapauth/setting"
 )
 
 // A site is one directory that the suite runs on, and what it knows of it.
@@ -182,7 +183,7 @@ func TestC10_AnAccountOutsideTheBaseIsNoAccount(t *testing.T) {
 	forEachSite(t, func(t *testing.T, s site) {
 		id := find(t, open(t, s.config), "jon").ID
 		// People are in a unit of their own, so the groups' has none of them.
-		s.config.BaseDN = "OU=Groups," + s.config.BaseDN
+		s.config.BaseDN = setting.OneOrMore{"OU=Groups," + s.config.BaseDN[0]}
 		_, err := open(t, s.config).FindByID(t.Context(), id)
 		wantReason(t, "outside the base", err, denial.NoAccount)
 	})

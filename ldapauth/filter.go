@@ -145,17 +145,17 @@ func (f *userFilter) attributes() []string {
 	return names
 }
 
-// matches reports whether a is indeed called name. Directories compare
+// match returns by what a is indeed called name, if it is. Directories compare
 // loosely: they find "jon" for fullwidth letters, for trailing blanks and for
 // accents left out, and so would sign in the wrong bearer of a certificate.
-func (f *userFilter) matches(a *Account, name string) bool {
+func (f *userFilter) match(a *Account, name string) (comparison, bool) {
 	for _, c := range f.equal {
 		want := strings.ReplaceAll(c.value, placeholder, name)
 		for _, v := range a.Values(c.attribute) {
 			if sameName(v, want) {
-				return true
+				return comparison{c.attribute, want}, true
 			}
 		}
 	}
-	return false
+	return comparison{}, false
 }

@@ -199,7 +199,7 @@ func TestANameIsHeldAgainstTheEntry(t *testing.T) {
 	}
 	a := &Account{entry: ldap.NewEntry("", map[string][]string{"UID": {"j", "Jon"}, "mail": {"jonny@corp.example.test"}})}
 	for name, want := range map[string]bool{"jon": true, "J": true, "jonny": true, "jonn": false, "jonny@corp.example.test": false, "*": false} {
-		if got := f.matches(a, name); got != want {
+		if _, got := f.match(a, name); got != want {
 			t.Errorf("%q: %v", name, got)
 		}
 	}

@@ -76,14 +76,6 @@ func (d *Directory) Groups(ctx context.Context, a *Account) (names []string, err
 	return nil, fmt.Errorf("%w: those of %q: %w", ErrGroups, a.DN, err)
 }
 
-// groupBase is where groups are.
-func (d *Directory) groupBase() string {
-	if d.config.Groups.BaseDN != "" {
-		return d.config.Groups.BaseDN
-	}
-	return d.config.BaseDN
-}
-
 // groupName returns the name by which the group with this entry is reported.
 func (d *Directory) groupName(e *ldap.Entry) string {
 	switch attribute := d.config.Groups.Attribute; strings.ToLower(attribute) {
@@ -229,14 +221,16 @@ func (d *Directory) searchSIDs(ctx context.Context, sids []string) (map[string]g
 		filter.WriteString("(objectSid=" + EscapeFilter(sid) + ")")
 	}
 	filter.WriteString(")")
-	result, _, err := d.search(ctx, func(*dialect) *ldap.SearchRequest {
-		return subtree(d.groupBase(), len(sids), d.timeout, filter.String(), []string{"objectSid", d.config.Groups.Attribute})
+	entries, _, err := eachBase(ctx, d.groupBases(), func(ctx context.Context, base string) (*ldap.SearchResult, *dialect, error) {
+		return d.search(ctx, func(*dialect) *ldap.SearchRequest {
+			return subtree(base, len(sids), d.timeout, filter.String(), []string{"objectSid", d.config.Groups.Attribute})
+		})
 	})
 	if err != nil {
 		return nil, err
 	}
 	found := map[string]group{}
-	for _, e := range result.Entries {
+	for _, e := range entries {
 		dn, err := normalDN(e.DN)
 		if err != nil {
 			return nil, err
@@ -338,8 +332,7 @@ func (d *Directory) expandByEntry(ctx context.Context, r groupRef) (group, error
 	if err != nil {
 		return group{}, fmt.Errorf("memberOf %q is not a DN: %w", r.dn, err)
 	}
-	base, err := ldap.ParseDN(d.groupBase())
-	if err != nil || !base.EqualFold(dn) && !base.AncestorOfFold(dn) {
+	if under, err := isUnder(d.groupBases(), dn); err != nil || !under {
 		return group{}, err
 	}
 	result, _, err := d.search(ctx, func(*dialect) *ldap.SearchRequest {
@@ -373,12 +366,14 @@ func (d *Directory) expandByMember(ctx context.Context, r groupRef) (g group, er
 
 // groupsOfMember searches for the groups that have dn as a direct member.
 func (d *Directory) groupsOfMember(ctx context.Context, dn string) ([]groupRef, error) {
-	result, _, err := d.search(ctx, func(di *dialect) *ldap.SearchRequest {
-		template := d.config.Groups.Filter
-		if template == "" {
-			template = di.groupFilter
-		}
-		return subtree(d.groupBase(), maxGroups, d.timeout, fill(template, dn), []string{d.config.Groups.Attribute})
+	entries, _, err := eachBase(ctx, d.groupBases(), func(ctx context.Context, base string) (*ldap.SearchResult, *dialect, error) {
+		return d.search(ctx, func(di *dialect) *ldap.SearchRequest {
+			template := d.config.Groups.Filter
+			if template == "" {
+				template = di.groupFilter
+			}
+			return subtree(base, maxGroups, d.timeout, fill(template, dn), []string{d.config.Groups.Attribute})
+		})
 	})
 	switch {
 	case sizeLimit(err):
@@ -386,8 +381,8 @@ func (d *Directory) groupsOfMember(ctx context.Context, dn string) ([]groupRef, 
 	case err != nil:
 		return nil, err
 	}
-	refs := make([]groupRef, len(result.Entries))
-	for i, e := range result.Entries {
+	refs := make([]groupRef, len(entries))
+	for i, e := range entries {
 		refs[i] = groupRef{dn: e.DN, name: d.groupName(e)}
 	}
 	return refs, nil

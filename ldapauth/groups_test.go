@@ -69,9 +69,9 @@ func TestGroupSettingsAreHonoured(t *testing.T) {
 		{"a filter", ol, func(c *ldapauth.Config) { c.Groups.Filter = "(&(objectClass=groupOfNames)(member={0})(cn=group-*))" }, []string{"group-A", "group-B", "group-C", "group-D", "group-E"}},
 		{"a filter that ends the walk", ol, func(c *ldapauth.Config) { c.Groups.Filter = "(&(member={0})(!(cn=group-B)))" }, []string{"group-A", "group-D", "group-E", "Träger (all), x"}},
 		{"a filter on Active Directory", ad, func(c *ldapauth.Config) { c.Groups.Filter = "(&(objectClass=group)(member={0})(cn=group-*))" }, []string{"group-A", "group-B", "group-C", "group-D", "group-E"}},
-		{"a base", ol, func(c *ldapauth.Config) { c.Groups.BaseDN = "OU=Groups, " + c.BaseDN }, []string{"group-A", "group-B", "group-C", "group-D", "group-E", "Träger (all), x"}},
-		{"another base", ol, func(c *ldapauth.Config) { c.Groups.BaseDN = "ou=people," + c.BaseDN }, nil},
-		{"a base on Active Directory", ad, func(c *ldapauth.Config) { c.Groups.BaseDN = "OU=Groups," + c.BaseDN }, []string{"group-A", "group-B", "group-C", "group-D", "group-E", "Träger (all), x"}},
+		{"a base", ol, func(c *ldapauth.Config) { c.Groups.BaseDN = "OU=Groups, " + c.BaseDN[0] }, []string{"group-A", "group-B", "group-C", "group-D", "group-E", "Träger (all), x"}},
+		{"another base", ol, func(c *ldapauth.Config) { c.Groups.BaseDN = "ou=people," + c.BaseDN[0] }, nil},
+		{"a base on Active Directory", ad, func(c *ldapauth.Config) { c.Groups.BaseDN = "OU=Groups," + c.BaseDN[0] }, []string{"group-A", "group-B", "group-C", "group-D", "group-E", "Träger (all), x"}},
 		{"the DN", ol, func(c *ldapauth.Config) { c.Groups.Attribute, c.Groups.Nested = "dn", false }, []string{
 			"cn=group-A,ou=groups,dc=corp,dc=example,dc=test", "cn=group-D,ou=groups,dc=corp,dc=example,dc=test",
 			`cn=Träger (all)\2C x,ou=groups,dc=corp,dc=example,dc=test`,

@@ -85,13 +85,14 @@ func (d *Directory) Lockout(ctx context.Context, a *Account) (Lockout, error) {
 // UsualLockout returns what the directory does about wrong passwords for
 // accounts to which nothing special applies.
 func (d *Directory) UsualLockout(ctx context.Context) (Lockout, error) {
+	base := d.config.BaseDN[0]
 	_, di, err := d.search(ctx, func(*dialect) *ldap.SearchRequest {
-		return request(d.config.BaseDN, ldap.ScopeBaseObject, 1, d.timeout, "(objectClass=*)", []string{"1.1"})
+		return request(base, ldap.ScopeBaseObject, 1, d.timeout, "(objectClass=*)", []string{"1.1"})
 	})
 	if err != nil {
-		return Lockout{}, fmt.Errorf("reading %q: %w", d.config.BaseDN, inWords(err))
+		return Lockout{}, fmt.Errorf("reading %q: %w", base, inWords(err))
 	}
-	return d.lockoutPolicy(ctx, &Account{DN: d.config.BaseDN, dialect: di, entry: &ldap.Entry{}})
+	return d.lockoutPolicy(ctx, &Account{DN: base, dialect: di, entry: &ldap.Entry{}})
 }
 
 // lockoutPolicy returns what holds for a, without any count.

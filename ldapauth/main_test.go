@@ -44,7 +44,7 @@ func real(s *dirtest.Server) ldapauth.Config {
 	c.URLs = []string{s.URL}
 	c.CAFiles = []setting.File{setting.File(s.CAFile)}
 	c.BindDN, c.BindPassword = s.BindDN, secret.New(s.BindPassword)
-	c.BaseDN = s.BaseDN
+	c.BaseDN = setting.OneOrMore{s.BaseDN}
 	return c
 }
 
@@ -52,11 +52,17 @@ func real(s *dirtest.Server) ldapauth.Config {
 // and returns it with the configuration for it.
 func memory(t testing.TB, flavor memdir.Flavor, mods ...func(*memdir.Options)) (*memdir.Server, ldapauth.Config) {
 	t.Helper()
-	entries, service := memdir.Sample(memBase), "CN=svc-adconnector,OU=Services,"+memBase
+	return memoryAt(t, memBase, flavor, mods...)
+}
+
+// memoryAt is [memory] for a company with another base.
+func memoryAt(t testing.TB, base string, flavor memdir.Flavor, mods ...func(*memdir.Options)) (*memdir.Server, ldapauth.Config) {
+	t.Helper()
+	entries, service := memdir.Sample(base), "CN=svc-adconnector,OU=Services,"+base
 	if flavor == memdir.OpenLDAP {
-		entries = memdir.SampleOpenLDAP(memBase)
+		entries = memdir.SampleOpenLDAP(base)
 	}
-	o := memdir.Options{BaseDN: memBase, Entries: entries, Flavor: flavor}
+	o := memdir.Options{BaseDN: base, Entries: entries, Flavor: flavor}
 	for _, mod := range mods {
 		mod(&o)
 	}
@@ -72,7 +78,7 @@ func memory(t testing.TB, flavor memdir.Flavor, mods ...func(*memdir.Options)) (
 	c.URLs = []string{"ldaps://" + ln.Addr().String()}
 	c.CAFiles = []setting.File{caFile}
 	c.BindDN, c.BindPassword = service, secret.New(memdir.ServicePassword)
-	c.BaseDN = memBase
+	c.BaseDN = setting.OneOrMore{base}
 	return s, c
 }
 

@@ -22,7 +22,7 @@ func TestProbeTellsAMistakeFromABadMoment(t *testing.T) {
 		{"no answer", func(c *ldapauth.Config) { c.URLs[0] = "ldaps://" + frozen(t) }, true, false},
 		{"no such host", func(c *ldapauth.Config) { c.URLs[0] = "ldaps://dc1.invalid" }, true, false},
 		{"wrong service password", func(c *ldapauth.Config) { c.BindPassword = secret.New("canary") }, true, true},
-		{"wrong base", func(c *ldapauth.Config) { c.BaseDN = "DC=nowhere" }, true, true},
+		{"wrong base", func(c *ldapauth.Config) { c.BaseDN = setting.OneOrMore{"DC=nowhere"} }, true, true},
 		{"unknown issuer", func(c *ldapauth.Config) { c.CAFiles = []setting.File{elsewhere} }, true, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -37,7 +37,7 @@ func TestTraceShowsWhatASignInAsks(t *testing.T) {
 			t.Fatal(err)
 		}
 		text := traced(&tr)
-		for _, want := range []string{"=jon)", a.DN, s.config.URLs[0], s.config.BaseDN, "is a person", "is indeed called"} {
+		for _, want := range []string{"=jon)", a.DN, s.config.URLs[0], s.config.BaseDN[0], "is a person", "is indeed called"} {
 			if !strings.Contains(text, want) {
 				t.Errorf("nothing about %q in\n%s", want, text)
 			}

@@ -74,6 +74,7 @@ func (s *Service) writeAudit(ctx context.Context, a *Attempt, t *trail, id *Iden
 	if t.account != nil {
 		add("account_id", t.account.ID)
 		add("account_dn", t.account.DN)
+		add("found_by", t.account.FoundBy())
 	}
 	if t.session != nil {
 		if t.account == nil {

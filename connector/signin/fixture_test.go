@@ -22,6 +22,7 @@ import (
 	"adconnector/ldapauth/denial"
 	"adconnector/ldapauth/memdir"
 	"adconnector/ldapauth/secret"
+	"adconnector/ldapauth/setting"
 )
 
 const base = "DC=fabrikam,DC=example"
@@ -51,7 +52,7 @@ func company(t testing.TB, flavor memdir.Flavor, more ...memdir.Entry) (*memdir.
 	}
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(ln) }()
-	c.URLs, c.BaseDN, c.BindPassword = []string{"ldap://" + ln.Addr().String()}, base, secret.New(memdir.ServicePassword)
+	c.URLs, c.BaseDN, c.BindPassword = []string{"ldap://" + ln.Addr().String()}, setting.OneOrMore{base}, secret.New(memdir.ServicePassword)
 	client, err := ldapauth.New(c, ldapauth.Options{})
 	if err != nil {
 		t.Fatal(err)

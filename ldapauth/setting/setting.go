@@ -14,6 +14,10 @@ import (
 // relative path starts at the folder of the configuration file.
 type File string
 
+// OneOrMore is a list that may also be written as its one value. Where it holds
+// one, it is shown as that.
+type OneOrMore []string
+
 // Duration is a [time.Duration] that is written as Go writes it, with the
 // addition of "d" for a day of 24 hours: "30s", "12h", "30d", "1d12h".
 type Duration time.Duration
