@@ -67,6 +67,7 @@ type Connector struct {
 
 	directory *ldapauth.Domains
 	verifier  *certauth.Verifier // nil: no sign-in by certificate
+	service   *signin.Service
 	front     *front.Front
 	keys      *token.Keys // nil: no upstream that signs
 	server    *http.Server
@@ -121,7 +122,7 @@ func New(ctx context.Context, c *Config, o Options) (_ *Connector, err error) {
 	if err := conn.makeFront(certificate, anchors); err != nil {
 		return nil, err
 	}
-	service, err := conn.makeService(o.Audit)
+	service, err := conn.makeService(o.Audit, dir)
 	if err != nil {
 		return nil, err
 	}
@@ -161,6 +162,7 @@ func (c *Connector) Run(ctx context.Context) error {
 	defer background.Wait()
 	defer cancel() // before the wait above: deferred calls run last in, first out
 	background.Go(func() { c.watcher.Run(ctx) })
+	background.Go(func() { c.service.Run(ctx) })
 	if c.keys != nil {
 		background.Go(func() { c.keys.Run(ctx) })
 	}
@@ -283,7 +285,7 @@ func (c *Connector) makeFront(certificate *tls.Certificate, anchors *certauth.An
 	return err
 }
 
-func (c *Connector) makeService(audit io.Writer) (*signin.Service, error) {
+func (c *Connector) makeService(audit io.Writer, dir *private.Dir) (*signin.Service, error) {
 	if audit == nil {
 		audit = os.Stderr
 	}
@@ -303,8 +305,9 @@ func (c *Connector) makeService(audit io.Writer) (*signin.Service, error) {
 		AllowExpiredPassword:    c.config.LDAP.AllowExpiredPassword,
 		AllowMustChangePassword: c.config.LDAP.AllowMustChangePassword,
 
-		Audit: signin.NewAudit(audit),
-		Log:   c.log,
+		DataDir: dir,
+		Audit:   signin.NewAudit(audit),
+		Log:     c.log,
 	}
 	if c.verifier != nil {
 		o.Verifier = c.verifier
@@ -316,7 +319,9 @@ func (c *Connector) makeService(audit io.Writer) (*signin.Service, error) {
 		o.Throttle = p.Throttle
 		o.PasswordFrom = rangesOrNil(p.IPRanges)
 	}
-	return signin.New(o)
+	service, err := signin.New(o)
+	c.service = service
+	return service, err
 }
 
 // rangesOrNil returns nil, which means everywhere, when no range is configured.

@@ -334,6 +334,15 @@ func (s *Domains) ChangePassword(ctx context.Context, a *Account, old, new secre
 	return a.directory.ChangePassword(ctx, a, old, new)
 }
 
+// Lockout returns what the directory that a came from does about wrong
+// passwords; see [Directory.Lockout].
+func (s *Domains) Lockout(ctx context.Context, a *Account) (Lockout, error) {
+	if a.directory == nil {
+		return Lockout{}, fmt.Errorf("reading about wrong passwords: %w", errStranger)
+	}
+	return a.directory.Lockout(ctx, a)
+}
+
 // Groups returns the names of the groups of a in the directory that it came
 // from; see [Directory.Groups].
 func (s *Domains) Groups(ctx context.Context, a *Account) ([]string, error) {

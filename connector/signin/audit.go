@@ -31,6 +31,7 @@ type trail struct {
 	cause       error         // why not, where the caller is told less
 	allowed     denial.Reason // the fault of the password that was let pass
 	asked       bool          // the directory was asked
+	failed      int           // how many failures this attempt comes after
 	returned    bool          // SignIn came to its end, with an answer or without
 }
 

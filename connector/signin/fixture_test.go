@@ -89,6 +89,8 @@ type directory struct {
 	accounts                    map[string]*ldapauth.Account
 	findErr, bindErr, groupsErr error
 	changeErr                   error
+	lockout                     ldapauth.Lockout
+	lockoutErr                  error
 	takes                       time.Duration // for each question
 	finds, binds, changes       atomic.Int32
 }
@@ -133,6 +135,10 @@ func (d *directory) ChangePassword(_ context.Context, _ *ldapauth.Account, old, 
 	return d.changeErr
 }
 
+func (d *directory) Lockout(context.Context, *ldapauth.Account) (ldapauth.Lockout, error) {
+	return d.lockout, d.lockoutErr
+}
+
 func (d *directory) Groups(context.Context, *ldapauth.Account) ([]string, error) {
 	return []string{"Engineers", "All Staff"}, d.groupsErr
 }
@@ -165,7 +171,7 @@ type door struct {
 }
 
 // open returns a service with o and, where o says nothing, everything on and no
-// floor under the time of a refusal.
+// floor under the time of a refusal and no delay.
 func open(t testing.TB, o signin.Options) door {
 	t.Helper()
 	d := door{audit: &buffer{}, log: &buffer{}}
@@ -179,6 +185,9 @@ func open(t testing.TB, o signin.Options) door {
 	}
 	if o.RefusalFloor == 0 {
 		o.RefusalFloor = 1
+	}
+	if o.DelayStep == 0 {
+		o.DelayStep = 1
 	}
 	var err error
 	if d.Service, err = signin.New(o); err != nil {

@@ -11,9 +11,11 @@ import (
 	"log/slog"
 	"net/netip"
 	"slices"
+	"sync/atomic"
 	"time"
 
 	"adconnector/connector/iprange"
+	"adconnector/connector/private"
 	"adconnector/ldapauth"
 	"adconnector/ldapauth/certauth"
 	"adconnector/ldapauth/denial"
@@ -29,6 +31,9 @@ type Directory interface {
 	Bind(ctx context.Context, a *ldapauth.Account, password secret.String) error
 	// ChangePassword sends both passwords to the directory, at most once.
 	ChangePassword(ctx context.Context, a *ldapauth.Account, old, new secret.String) error
+	// Lockout tells how many wrong passwords lock the account. Its errors are
+	// no reason to keep anybody out.
+	Lockout(ctx context.Context, a *ldapauth.Account) (ldapauth.Lockout, error)
 	Groups(ctx context.Context, a *ldapauth.Account) ([]string, error)
 }
 
@@ -62,6 +67,12 @@ type Options struct {
 	// RefusalFloor is how long a refused password takes at least, so that its
 	// duration does not tell whether the account exists; 0 means 400 ms.
 	RefusalFloor time.Duration
+	// DelayStep is how much longer a refusal takes after two failures for the
+	// same name; after each further one it is twice that, up to eight times. 0
+	// means 500 ms.
+	DelayStep time.Duration
+	// DataDir keeps the known addresses over a restart; nil: they are forgotten.
+	DataDir *private.Dir
 
 	// Verifier offers sign-in by certificate, to the addresses in
 	// CertificatesFrom. Nil means not at all.
@@ -91,6 +102,9 @@ type Service struct {
 	allowed      []denial.Reason // faults of passwords that are let pass
 	throttle     *throttle
 	refusalFloor time.Duration
+	delayStep    time.Duration
+	delayed      atomic.Int32 // refusals that wait longer than the floor
+	dataDir      *private.Dir
 
 	verifier         Verifier
 	certificatesFrom *iprange.Set
@@ -111,6 +125,9 @@ func New(o Options) (*Service, error) {
 	if o.RefusalFloor == 0 {
 		o.RefusalFloor = 400 * time.Millisecond
 	}
+	if o.DelayStep == 0 {
+		o.DelayStep = 500 * time.Millisecond
+	}
 	if o.Now == nil {
 		o.Now = time.Now
 	}
@@ -123,7 +140,7 @@ func New(o Options) (*Service, error) {
 		return nil, errors.New("signin: certificates are accepted, but from no address")
 	case o.GroupsOnFailure != "" && o.GroupsOnFailure != DenyWithoutGroups && o.GroupsOnFailure != OmitGroups:
 		return nil, fmt.Errorf("signin: what to do without groups is %q or %q, not %q", DenyWithoutGroups, OmitGroups, o.GroupsOnFailure)
-	case o.Recheck < 0 || o.RefusalFloor < 0:
+	case o.Recheck < 0 || o.RefusalFloor < 0 || o.DelayStep < 0:
 		return nil, errors.New("signin: a negative duration")
 	}
 	if err := o.Throttle.Validate(); err != nil {
@@ -136,14 +153,22 @@ func New(o Options) (*Service, error) {
 	if o.AllowMustChangePassword {
 		allowed = append(allowed, denial.MustChangePassword)
 	}
+	throttle := newThrottle(o.Throttle, o.Directory, o.Log, o.Now)
+	if throttle.known != nil && o.DataDir != nil {
+		if err := throttle.known.open(o.DataDir, o.Log); err != nil {
+			return nil, fmt.Errorf("data_dir: %w", err)
+		}
+	}
 	return &Service{
 		directory:        o.Directory,
 		passwords:        o.PasswordEnabled,
 		passwordFrom:     o.PasswordFrom,
 		changes:          o.PasswordEnabled && o.ChangePassword,
 		allowed:          allowed,
-		throttle:         newThrottle(o.Throttle, o.Now),
+		throttle:         throttle,
 		refusalFloor:     o.RefusalFloor,
+		delayStep:        o.DelayStep,
+		dataDir:          o.DataDir,
 		verifier:         o.Verifier,
 		certificatesFrom: o.CertificatesFrom,
 		recheck:          o.Recheck,
@@ -184,8 +209,18 @@ func (s *Service) SignIn(ctx context.Context, a Attempt) (id *Identity, err erro
 	default:
 		err = fmt.Errorf("signing in by a credential of an unknown kind, %T", c)
 	}
+	if err == nil {
+		s.throttle.known.learn(id.ID, network(a.Remote))
+	}
 	t.returned = true
 	return id, err
+}
+
+// Run keeps on disk what has to outlast a restart, until ctx ends.
+func (s *Service) Run(ctx context.Context) {
+	if s.throttle.known != nil && s.dataDir != nil {
+		s.throttle.known.run(ctx, s.dataDir, s.log)
+	}
 }
 
 // byPassword lets in whoever knows the password of an account. Once the
@@ -216,8 +251,35 @@ func (s *Service) offersPasswords(remote netip.Addr) bool {
 // directory was asked.
 func (s *Service) takeTime(ctx context.Context, err error, t *trail) {
 	if t.asked && denial.ReasonOf(err) != "" {
-		waitFor(ctx, s.refusalFloor-time.Since(t.start))
+		s.hold(ctx, t)
 	}
+}
+
+// maxDelayed is how many refusals wait longer than they must at the same time.
+// Further ones are told at once: the counts still stop who guesses, and nobody
+// can fill the memory with attempts that wait.
+const maxDelayed = 1024
+
+// hold keeps a refusal back for as long as any takes that comes after so many
+// failures, whatever its reason.
+func (s *Service) hold(ctx context.Context, t *trail) {
+	wait := s.refusalFloor
+	if d := delay(t.failed, s.delayStep); d > 0 {
+		if s.delayed.Add(1) <= maxDelayed {
+			wait += d
+		}
+		defer s.delayed.Add(-1)
+	}
+	waitFor(ctx, wait-time.Since(t.start))
+}
+
+// delay returns how much longer a refusal takes that comes after that many
+// failures.
+func delay(failed int, step time.Duration) time.Duration {
+	if failed < 2 {
+		return 0
+	}
+	return step << min(failed-2, 3)
 }
 
 // provePassword returns the account whose name and password c holds.
@@ -267,7 +329,7 @@ func (s *Service) aim(ctx context.Context, username string, remote netip.Addr, t
 		}
 	}()
 
-	t.asked = true
+	t.asked, t.failed = true, g.failed()
 	account, err := s.directory.FindByName(ctx, username)
 	if denial.ReasonOf(err) != "" {
 		// Whether there is nobody of that name, or several, is nothing that a
@@ -283,7 +345,9 @@ func (s *Service) aim(ctx context.Context, username string, remote netip.Addr, t
 		return nil, nil, fmt.Errorf("looking for the account: %w", err)
 	}
 	t.account = account
-	if err := g.aim(ctx, account.ID); denial.ReasonOf(err) != "" {
+	if err := g.aim(ctx, account); denial.ReasonOf(err) == denial.AccountLocked {
+		return nil, nil, err
+	} else if denial.ReasonOf(err) != "" {
 		// Only an account that exists gets here with a name that has not been
 		// tried too often. Whoever asks must not learn it from a second spelling.
 		t.cause = err

@@ -1031,6 +1031,11 @@ func (d nobodyHome) ChangePassword(context.Context, *ldapauth.Account, secret.St
 	return errors.New("asked")
 }
 
+func (d nobodyHome) Lockout(context.Context, *ldapauth.Account) (ldapauth.Lockout, error) {
+	d.t.Error("the directory was asked")
+	return ldapauth.Lockout{}, errors.New("asked")
+}
+
 func (d nobodyHome) Groups(context.Context, *ldapauth.Account) ([]string, error) {
 	d.t.Error("the directory was asked")
 	return nil, errors.New("asked")

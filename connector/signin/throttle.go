@@ -2,17 +2,18 @@ package signin
 
 import (
 	"context"
-	"fmt"
+	"errors"
 	"hash/maphash"
+	"log/slog"
 	"net/netip"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
-	"adconnector/ldapauth/denial"
+	"adconnector/ldapauth"
 	"adconnector/ldapauth/setting"
 
-	"github.com/hashicorp/golang-lru/v2/simplelru"
 	"golang.org/x/text/unicode/norm"
 )
 
@@ -25,6 +26,11 @@ type ThrottleConfig struct {
 	// PerAddress counts them for one address (IPv6: one /64 network), whatever
 	// the account.
 	PerAddress Limit `yaml:"per_address"`
+	// KnownAddresses is how long an address stays known for an account after
+	// its last successful sign-in from there. Known and unknown addresses have
+	// failures of their own to spend, so that guessing from outside does not
+	// keep the owner out. 0: all addresses are the same.
+	KnownAddresses setting.Duration `yaml:"known_addresses"`
 }
 
 // A Limit is a number of failures within a sliding window: an attempt is turned
@@ -39,6 +45,8 @@ func DefaultThrottle() ThrottleConfig {
 	return ThrottleConfig{
 		PerAccount: Limit{Failures: 5, Window: setting.Duration(15 * time.Minute)},
 		PerAddress: Limit{Failures: 50, Window: setting.Duration(15 * time.Minute)},
+
+		KnownAddresses: setting.Duration(30 * day),
 	}
 }
 
@@ -46,7 +54,9 @@ func DefaultThrottle() ThrottleConfig {
 // number of them bounds the memory.
 const (
 	maxFailures = 1000
-	maxWindow   = 7 * 24 * time.Hour
+	maxWindow   = 7 * day
+	maxKnown    = 365 * day
+	day         = 24 * time.Hour
 )
 
 // Validate reports everything that is wrong with c.
@@ -54,6 +64,9 @@ func (c ThrottleConfig) Validate() error {
 	var p setting.Problems
 	p.Under("per_account", c.PerAccount.validate())
 	p.Under("per_address", c.PerAddress.validate())
+	if d := c.KnownAddresses.Std(); d < 0 || d > maxKnown || d > 0 && d < day {
+		p.Addf("known_addresses", "must be from 1d to %v, or 0 to treat all addresses alike, not %v", setting.Duration(maxKnown), c.KnownAddresses)
+	}
 	return p.Err()
 }
 
@@ -68,71 +81,201 @@ func (l Limit) validate() error {
 	return p.Err()
 }
 
-const (
-	// maxCounters is how many accounts, names and addresses are remembered, of
-	// each kind. Whoever failed longest ago is forgotten first; the kinds have
-	// room of their own, so that made-up names cannot push out an account.
-	maxCounters = 100_000
-	// maxWaiting is how many attempts wait for the outcome of others with the
-	// same key (see [limiter.take]) before further ones are turned away.
-	maxWaiting = 128
-)
+// sharedSite is how many times the failures of one address the /48 of an IPv6
+// address may have: whoever rents one has 65,536 networks to guess from, but a
+// provider may also have put many customers there.
+const sharedSite = 4
 
 // A throttle keeps the guessing of passwords slower than the directory's own
 // lockout. It counts three things: failures of the address and of the name as
 // it was typed, which is known before the directory is asked, and those of the
 // account that was found, which all spellings of its name share.
+//
+// An address is known for an account after its owner has signed in from there.
+// What the directory allows before it locks is divided: guesses from elsewhere
+// spend at most half of it.
 type throttle struct {
-	addresses, names, accounts *limiter
-	seed                       maphash.Seed
+	config    ThrottleConfig
+	directory Directory
+	log       *slog.Logger
+	now       func() time.Time
+
+	addresses, sites, names, accounts *limiter
+	seed                              maphash.Seed
+	known                             *knownAddresses // nil: all addresses are the same
+
+	// usual is what the directory does for accounts in general, as far as that
+	// has been seen. Names that nobody has are treated by it, so that they look
+	// like those that somebody has.
+	usual atomic.Pointer[lock]
+
+	mu   sync.Mutex
+	said map[string]bool // what has been logged, once and for all
 }
 
-func newThrottle(c ThrottleConfig, now func() time.Time) *throttle {
-	return &throttle{
-		addresses: newLimiter("address", c.PerAddress, now),
-		names:     newLimiter("user name", c.PerAccount, now),
-		accounts:  newLimiter("account", c.PerAccount, now),
+func newThrottle(c ThrottleConfig, d Directory, log *slog.Logger, now func() time.Time) *throttle {
+	t := &throttle{
+		config:    c,
+		directory: d,
+		log:       log,
+		now:       now,
+		addresses: newLimiter("address", now),
+		sites:     newLimiter("/48 network", now),
+		names:     newLimiter("user name", now),
+		accounts:  newLimiter("account", now),
 		seed:      maphash.MakeSeed(),
+		said:      map[string]bool{},
 	}
+	if c.KnownAddresses > 0 {
+		t.known = newKnownAddresses(c.KnownAddresses.Std(), now)
+	}
+	t.usual.Store(&lock{})
+	return t
 }
+
+// rule returns the rule for one name or account.
+func (t *throttle) rule() rule { return rule{limit: t.config.PerAccount, split: t.known != nil} }
 
 // A guess is one attempt with a password, while it is under way. It has a place
 // in each of its counters before the password is sent, so that guesses made at
 // the same time cannot be more than the limit allows.
 type guess struct {
-	throttle               *throttle
-	address, name, account *place
+	throttle                     *throttle
+	network                      netip.Prefix
+	address, site, name, account place
 }
 
 // begin gives an attempt its place among those from address and for the typed
 // name. It returns a denial if there have been too many failures.
-func (t *throttle) begin(ctx context.Context, address netip.Addr, name string) (*guess, error) {
-	g := &guess{throttle: t}
-	var err error
-	if g.address, err = t.addresses.take(ctx, maphash.Comparable(t.seed, network(address))); err != nil {
+func (t *throttle) begin(ctx context.Context, address netip.Addr, name string) (_ *guess, err error) {
+	g := &guess{throttle: t, network: network(address)}
+	defer func() {
+		if err != nil {
+			g.release()
+		}
+	}()
+	r := rule{limit: t.config.PerAddress, about: about{network: g.network}}
+	if err := t.addresses.take(ctx, t.networkKey(g.network), &r, &g.address); err != nil {
 		return nil, err
 	}
-	// Names are kept as a keyed hash: they may be long, and nobody needs to
-	// find what people type, now and then a password, in a memory dump.
-	if g.name, err = t.names.take(ctx, maphash.String(t.seed, foldName(name))); err != nil {
-		g.address.release()
+	if site, ok := siteOf(g.network); ok {
+		r.about.network = site
+		r.limit.Failures *= sharedSite
+		if err := t.sites.take(ctx, t.networkKey(site), &r, &g.site); err != nil {
+			return nil, err
+		}
+	}
+	key := t.nameKey(name)
+	r = t.rule()
+	r.lock = *t.usual.Load()
+	if t.known.anybodys(g.network) {
+		// From where anybody is known, names are counted apart: nobody there must
+		// be kept out by what strangers typed.
+		key, r.known = t.keyFrom(key, g.network), true
+	}
+	if err := t.names.take(ctx, key, &r, &g.name); err != nil {
 		return nil, err
 	}
 	return g, nil
+}
+
+func (t *throttle) networkKey(n netip.Prefix) uint64 { return maphash.Comparable(t.seed, n) }
+
+// nameKey returns the key of a typed name. Names are kept as a keyed hash: they
+// may be long, and nobody needs to find what people type, now and then a
+// password, in a memory dump.
+func (t *throttle) nameKey(name string) uint64 { return maphash.String(t.seed, foldName(name)) }
+
+func (t *throttle) accountKey(id string) uint64 { return maphash.String(t.seed, id) }
+
+// keyFrom returns the key of a name as it is typed in one network.
+func (t *throttle) keyFrom(name uint64, n netip.Prefix) uint64 {
+	return maphash.Comparable(t.seed, struct {
+		name    uint64
+		network netip.Prefix
+	}{name, n})
 }
 
 // aim gives the attempt its place among those for the account that was found. An
 // attempt that gets none has failed for its address and its name, although no
 // password was tried: one for an unknown name has too, and what is left of the
 // guesses must not tell the two apart.
-func (g *guess) aim(ctx context.Context, accountID string) (err error) {
-	g.account, err = g.throttle.accounts.take(ctx, maphash.String(g.throttle.seed, accountID))
-	return err
+//
+// The denial is AccountLocked if the directory has locked the account: it would
+// refuse any password, and asking it costs it work.
+func (g *guess) aim(ctx context.Context, a *ldapauth.Account) error {
+	t := g.throttle
+	l, err := t.lockOf(ctx, a)
+	if err != nil {
+		return err
+	}
+	r := t.rule()
+	r.lock, r.about = l, about{account: a.ID, username: a.Username, dn: a.DN}
+	r.known, r.reserve = t.known.knows(a.ID, g.network)
+	key := t.accountKey(a.ID)
+	g.name.leadsTo(key)
+	return t.accounts.take(ctx, key, &r, &g.account)
+}
+
+// lockOf returns what the directory does about wrong passwords for a. If that
+// cannot be known the configured limits stand alone: it must not keep a out.
+func (t *throttle) lockOf(ctx context.Context, a *ldapauth.Account) (lock, error) {
+	l, err := t.directory.Lockout(ctx, a)
+	switch {
+	case errors.Is(err, ldapauth.ErrNoLockoutPolicy):
+		t.once("", "nobody knows how many wrong passwords the directory allows before it locks an account; if it locks accounts, set ldap.password_policy_dn, or keep password.throttle.per_account below that number")
+		return lock{}, nil
+	case err != nil:
+		if ctx.Err() == nil {
+			t.once(err.Error(), "it cannot be read how many wrong passwords the directory allows before it locks an account; password.throttle.per_account stands alone", "err", err)
+		}
+		return lock{}, nil
+	case l.Locked != nil:
+		return lock{}, l.Locked
+	}
+	if l.Hidden != "" {
+		t.once(l.Hidden, "a fine-grained password policy is hidden from the service account, so the domain's number of wrong passwords is taken for its own; let the service account read it", "policy", l.Hidden)
+	}
+	if l.Threshold == 1 {
+		t.once(l.Policy, "the directory locks an account after a single wrong password, so no password can be tried without locking somebody out; let it lock after 10 or so", "policy", l.Policy)
+	}
+	k := lock{threshold: l.Threshold, window: l.Window, prolonged: l.Prolonged}
+	if l.Usual && *t.usual.Load() != k {
+		usual := k
+		t.usual.Store(&usual)
+	}
+	k.failures, k.asOf, k.until = l.Failures, l.AsOf, l.Until
+	return k, nil
+}
+
+// maxSaid bounds what is remembered to have been logged.
+const maxSaid = 100
+
+// once logs a warning that has not been logged about the same thing.
+func (t *throttle) once(about, text string, args ...any) {
+	t.mu.Lock()
+	said := t.said[text+about]
+	if !said && len(t.said) < maxSaid {
+		t.said[text+about] = true
+	}
+	full := len(t.said) >= maxSaid
+	t.mu.Unlock()
+	if !said && !full {
+		t.log.Warn("password.throttle: "+text, args...)
+	}
+}
+
+// failed is how many failures this attempt comes after, as far as anybody may
+// learn: those for the name as it was typed, and those of an address that has
+// made half of what it may. What the account has is not among them.
+func (g *guess) failed() int {
+	return max(g.name.failed, g.address.failed-g.throttle.config.PerAddress.Failures/2)
 }
 
 // wrong counts a failure wherever none of the other outcomes has been counted.
 func (g *guess) wrong() {
 	g.address.fail()
+	g.site.fail()
 	g.name.fail()
 	g.account.fail()
 }
@@ -141,6 +284,7 @@ func (g *guess) wrong() {
 // of the address stay: knowing one password must not buy guesses at others.
 func (g *guess) right() {
 	g.address.release()
+	g.site.release()
 	g.name.clear()
 	g.account.clear()
 }
@@ -158,8 +302,15 @@ func (g *guess) unknown(ctx context.Context) {
 func (g *guess) void(ctx context.Context) {
 	if ctx.Err() != nil {
 		g.address.fail()
+		g.site.fail()
 	}
+	g.release()
+}
+
+// release gives back the places that the attempt still has.
+func (g *guess) release() {
 	g.address.release()
+	g.site.release()
 	g.name.release()
 	g.account.release()
 }
@@ -176,143 +327,18 @@ func network(a netip.Addr) netip.Prefix {
 	return p
 }
 
+// siteOf returns the /48 that an IPv6 network is in.
+func siteOf(n netip.Prefix) (site netip.Prefix, ok bool) {
+	if !n.Addr().Is6() {
+		return netip.Prefix{}, false
+	}
+	site, err := n.Addr().Prefix(48)
+	return site, err == nil
+}
+
 // foldName makes spellings equal that directories hold to be equal: letter
 // case, the width of letters, and blanks around and between.
 func foldName(name string) string {
 	name = strings.ToLower(strings.ToUpper(norm.NFKC.String(name)))
 	return strings.Join(strings.Fields(name), " ")
-}
-
-// A limiter counts failures by key over a sliding window.
-type limiter struct {
-	what  string // what a key stands for, in words
-	limit Limit
-	now   func() time.Time
-
-	mu       sync.Mutex
-	counters *simplelru.LRU[uint64, *counter]
-}
-
-// A counter is what is remembered of one key.
-type counter struct {
-	failed  []time.Time   // oldest first
-	pending int           // attempts whose outcome is not known yet
-	waiting int           // attempts that wait for one of those
-	settled chan struct{} // closed when an outcome is known; nil if nobody waits
-}
-
-func newLimiter(what string, l Limit, now func() time.Time) *limiter {
-	counters, err := simplelru.NewLRU[uint64, *counter](maxCounters, nil)
-	if err != nil {
-		panic(err) // the size is a positive constant
-	}
-	return &limiter{what: what, limit: l, now: now, counters: counters}
-}
-
-// take returns a place under key: the right to one attempt. It is a denial if
-// the limit has been reached. If it would be reached should all attempts under
-// way fail, take waits until that is known: people who know their passwords do
-// not pay for signing in at the same time.
-func (l *limiter) take(ctx context.Context, key uint64) (*place, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	for {
-		c := l.counter(key)
-		l.forget(c)
-		if len(c.failed) >= l.limit.Failures {
-			return nil, denial.New(denial.Throttled, "%d failures for this %s within %v; the next attempt is possible in %v",
-				len(c.failed), l.what, l.limit.Window, c.failed[0].Add(l.limit.Window.Std()).Sub(l.now()).Round(time.Second))
-		}
-		if len(c.failed)+c.pending < l.limit.Failures {
-			c.pending++
-			return &place{limiter: l, key: key, counter: c}, nil
-		}
-		if c.waiting >= maxWaiting {
-			return nil, denial.New(denial.Throttled, "%d attempts for this %s at the same time", c.pending+c.waiting, l.what)
-		}
-		if err := l.wait(ctx, c); err != nil {
-			return nil, fmt.Errorf("waiting for other attempts for this %s: %w", l.what, err)
-		}
-	}
-}
-
-// counter returns the counter of key, a new one if there is none.
-func (l *limiter) counter(key uint64) *counter {
-	c, ok := l.counters.Get(key)
-	if !ok {
-		c = &counter{}
-		l.counters.Add(key, c)
-	}
-	return c
-}
-
-// forget drops the failures that the window has passed.
-func (l *limiter) forget(c *counter) {
-	since, n := l.now().Add(-l.limit.Window.Std()), 0
-	for n < len(c.failed) && !c.failed[n].After(since) {
-		n++
-	}
-	c.failed = append(c.failed[:0], c.failed[n:]...)
-}
-
-// wait gives up the lock until an attempt under way has an outcome.
-func (l *limiter) wait(ctx context.Context, c *counter) error {
-	if c.settled == nil {
-		c.settled = make(chan struct{})
-	}
-	settled := c.settled
-	c.waiting++
-	l.mu.Unlock()
-	defer func() {
-		l.mu.Lock()
-		c.waiting--
-	}()
-	select {
-	case <-settled:
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
-// A place is the right to one attempt. The first outcome that it is told
-// counts; nil has none to tell.
-type place struct {
-	limiter *limiter
-	key     uint64
-	counter *counter
-	done    bool
-}
-
-// fail counts the attempt as a failure.
-func (p *place) fail() {
-	p.settle(func(c *counter) { c.failed = append(c.failed, p.limiter.now()) })
-}
-
-// release counts the attempt as nothing.
-func (p *place) release() { p.settle(func(*counter) {}) }
-
-// clear counts the attempt as a success: what failed before is forgotten.
-func (p *place) clear() { p.settle(func(c *counter) { c.failed = nil }) }
-
-func (p *place) settle(outcome func(*counter)) {
-	if p == nil || p.done {
-		return
-	}
-	p.done = true
-	l, c := p.limiter, p.counter
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	c.pending--
-	outcome(c)
-	if c.settled != nil {
-		close(c.settled)
-		c.settled = nil
-	}
-	if len(c.failed) > 0 || c.pending > 0 || c.waiting > 0 {
-		return
-	}
-	if current, ok := l.counters.Peek(p.key); ok && current == c {
-		l.counters.Remove(p.key)
-	}
 }

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"strings"
 	"sync"
@@ -12,6 +13,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"adconnector/ldapauth"
 	"adconnector/ldapauth/denial"
 	"adconnector/ldapauth/setting"
 )
@@ -20,9 +22,24 @@ func limit(failures int, window time.Duration) Limit {
 	return Limit{Failures: failures, Window: setting.Duration(window)}
 }
 
+// A limited is a limiter with one rule for everybody.
+type limited struct {
+	*limiter
+	rule rule
+}
+
+func newLimited(what string, r rule, now func() time.Time) *limited {
+	return &limited{newLimiter(what, now), r}
+}
+
+func (l *limited) take(ctx context.Context, key uint64) (*place, error) {
+	p := &place{}
+	return p, l.limiter.take(ctx, key, &l.rule, p)
+}
+
 // tried makes n attempts that fail and returns how many of them were let
 // through.
-func tried(t *testing.T, l *limiter, key uint64, n int) int {
+func tried(t testing.TB, l *limited, key uint64, n int) int {
 	t.Helper()
 	through := 0
 	for range n {
@@ -39,7 +56,7 @@ func tried(t *testing.T, l *limiter, key uint64, n int) int {
 
 func TestLimiterWindowSlides(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLimiter("account", limit(3, 10*time.Minute), time.Now)
+		l := newLimited("account", rule{limit: limit(3, 10*time.Minute)}, time.Now)
 		for _, step := range []struct {
 			after          time.Duration
 			tries, through int
@@ -62,14 +79,14 @@ func TestLimiterWindowSlides(t *testing.T) {
 }
 
 func TestLimiterKeysAreApart(t *testing.T) {
-	l := newLimiter("account", limit(2, time.Minute), time.Now)
+	l := newLimited("account", rule{limit: limit(2, time.Minute)}, time.Now)
 	if a, b := tried(t, l, 1, 5), tried(t, l, 2, 5); a != 2 || b != 2 {
 		t.Errorf("%d and %d attempts went through, want 2 for each key", a, b)
 	}
 }
 
 func TestLimiterOutcomes(t *testing.T) {
-	l := newLimiter("account", limit(3, time.Minute), time.Now)
+	l := newLimited("account", rule{limit: limit(3, time.Minute)}, time.Now)
 	take := func() *place {
 		t.Helper()
 		p, err := l.take(t.Context(), 1)
@@ -86,7 +103,7 @@ func TestLimiterOutcomes(t *testing.T) {
 	if got := tried(t, l, 1, 5); got != 3 {
 		t.Errorf("after a success %d attempts went through, want 3", got)
 	}
-	l = newLimiter("account", limit(1, time.Minute), time.Now)
+	l = newLimited("account", rule{limit: limit(1, time.Minute)}, time.Now)
 	p := take()
 	p.release()
 	p.fail() // too late: the first outcome counts
@@ -101,7 +118,7 @@ func TestLimiterParallel(t *testing.T) {
 	const parallel = 50
 	run := func(outcome func(*place)) (sent int32) {
 		synctest.Test(t, func(t *testing.T) {
-			l := newLimiter("account", limit(5, time.Minute), time.Now)
+			l := newLimited("account", rule{limit: limit(5, time.Minute)}, time.Now)
 			var wg sync.WaitGroup
 			var n atomic.Int32
 			for range parallel {
@@ -133,7 +150,7 @@ func TestLimiterParallel(t *testing.T) {
 
 func TestLimiterWaitingIsBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		l := newLimiter("account", limit(1, time.Minute), time.Now)
+		l := newLimited("account", rule{limit: limit(1, time.Minute)}, time.Now)
 		first, err := l.take(t.Context(), 1)
 		if err != nil {
 			t.Fatal(err)
@@ -161,14 +178,14 @@ func TestLimiterWaitingIsBounded(t *testing.T) {
 }
 
 func TestLimiterMemoryIsBounded(t *testing.T) {
-	l := newLimiter("user name", limit(3, time.Hour), time.Now)
+	l := newLimited("user name", rule{limit: limit(3, time.Hour)}, time.Now)
 	for key := range uint64(maxCounters + 1000) {
 		tried(t, l, key, 1)
 	}
 	if n := l.counters.Len(); n != maxCounters {
 		t.Errorf("%d counters are kept, want %d", n, maxCounters)
 	}
-	l = newLimiter("user name", limit(3, time.Hour), time.Now)
+	l = newLimited("user name", rule{limit: limit(3, time.Hour)}, time.Now)
 	for key := range uint64(1000) {
 		p, err := l.take(t.Context(), key)
 		if err != nil {
@@ -181,16 +198,27 @@ func TestLimiterMemoryIsBounded(t *testing.T) {
 	}
 }
 
+// unlimited is a directory that locks nobody.
+type unlimited struct{ Directory }
+
+func (unlimited) Lockout(context.Context, *ldapauth.Account) (ldapauth.Lockout, error) {
+	return ldapauth.Lockout{Usual: true}, nil
+}
+
+func newTestThrottle(c ThrottleConfig) *throttle {
+	return newThrottle(c, unlimited{}, slog.New(slog.DiscardHandler), time.Now)
+}
+
 // Whoever goes away while he waits for others with the same account has had the
 // directory searched.
 func TestWaitingThatIsGivenUpCountsAtTheAddress(t *testing.T) {
-	th := newThrottle(ThrottleConfig{PerAccount: limit(1, time.Minute), PerAddress: limit(3, time.Minute)}, time.Now)
+	th := newTestThrottle(ThrottleConfig{PerAccount: limit(1, time.Minute), PerAddress: limit(3, time.Minute)})
 	try := func(ctx context.Context, address, name string) (*guess, error) {
 		g, err := th.begin(ctx, netip.MustParseAddr(address), name)
 		if err != nil {
 			return nil, err
 		}
-		return g, g.aim(ctx, "the account")
+		return g, g.aim(ctx, &ldapauth.Account{ID: "the account"})
 	}
 	if _, err := try(t.Context(), "192.0.2.1", "jon"); err != nil { // and is under way from here on
 		t.Fatal(err)
@@ -254,27 +282,29 @@ func TestThrottleConfigValidate(t *testing.T) {
 	if err := DefaultThrottle().Validate(); err != nil {
 		t.Errorf("the default is refused: %v", err)
 	}
-	err := ThrottleConfig{PerAccount: limit(0, time.Minute), PerAddress: limit(1001, -1)}.Validate()
-	for _, key := range []string{"per_account.failures: ", "per_address.failures: ", "per_address.window: "} {
+	err := ThrottleConfig{PerAccount: limit(0, time.Minute), PerAddress: limit(1001, -1), KnownAddresses: setting.Duration(time.Hour)}.Validate()
+	for _, key := range []string{"per_account.failures: ", "per_address.failures: ", "per_address.window: ", "known_addresses: "} {
 		if err == nil || !strings.Contains(err.Error(), key) {
 			t.Errorf("Validate = %v, want a line for %s", err, key)
 		}
 	}
-	if n := len(setting.Split(err)); n != 3 {
-		t.Errorf("%d mistakes were found, want 3: %v", n, err)
+	if n := len(setting.Split(err)); n != 4 {
+		t.Errorf("%d mistakes were found, want 4: %v", n, err)
 	}
 }
 
 func BenchmarkThrottle(b *testing.B) {
-	t := newThrottle(DefaultThrottle(), time.Now)
+	t := newTestThrottle(DefaultThrottle())
 	address := netip.MustParseAddr("192.0.2.1")
+	jon := &ldapauth.Account{ID: "7edef5f9-a868-48ef-8000-000000000001"}
+	t.known.learn(jon.ID, network(address))
 	b.ReportAllocs()
 	for b.Loop() {
 		g, err := t.begin(b.Context(), address, "jon")
 		if err != nil {
 			b.Fatal(err)
 		}
-		if err := g.aim(b.Context(), "7edef5f9-a868-48ef-8000-000000000001"); err != nil {
+		if err := g.aim(b.Context(), jon); err != nil {
 			b.Fatal(err)
 		}
 		g.right()
@@ -282,15 +312,11 @@ func BenchmarkThrottle(b *testing.B) {
 }
 
 func BenchmarkThrottleFull(b *testing.B) {
-	t := newThrottle(DefaultThrottle(), time.Now)
+	t := newTestThrottle(DefaultThrottle())
 	names := make([]string, maxCounters+1)
 	for i := range names {
 		names[i] = fmt.Sprint("user", i)
-		p, err := t.names.take(b.Context(), uint64(i))
-		if err != nil {
-			b.Fatal(err)
-		}
-		p.fail()
+		tried(b, &limited{t.names, t.rule()}, uint64(i), 1)
 	}
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
