@@ -133,7 +133,7 @@ func (c *conn) search(ctx context.Context, wg *sync.WaitGroup, r *ldap.SearchReq
 	}
 	ch := make(chan answer, 1)
 	wg.Go(func() {
-		result, err := c.ldap.Search(r)
+		result, err := c.ask(r)
 		if e := c.failure(err); e != nil {
 			err = e
 			c.retire()

@@ -24,6 +24,7 @@ type dialect struct {
 	attributes []string // asked for besides profile and id
 	// groupFilter finds the groups that {0}, an escaped DN, is a member of.
 	groupFilter string
+	anyGroup    string // finds every group
 	// tokenGroups says that the server works out nested groups by itself.
 	tokenGroups bool
 	// unicodePwd says that passwords are changed by writing that attribute, and
@@ -55,6 +56,7 @@ var activeDirectory = &dialect{
 		"badPwdCount", "badPasswordTime", "msDS-ResultantPSO",
 	},
 	groupFilter: "(&(objectClass=group)(member={0}))",
+	anyGroup:    "(objectClass=group)",
 	tokenGroups: true,
 	unicodePwd:  true,
 	state:       activeDirectoryState,
@@ -74,6 +76,7 @@ var openLDAP = &dialect{
 		"pwdPolicySubentry", "pwdFailureTime", "shadowExpire", "nsAccountLock", "loginDisabled",
 	},
 	groupFilter: "(|(&(objectClass=groupOfNames)(member={0}))(&(objectClass=groupOfUniqueNames)(uniqueMember={0})))",
+	anyGroup:    "(|(objectClass=groupOfNames)(objectClass=groupOfUniqueNames))",
 	state:       openLDAPState,
 	locked:      checkLock,
 }
@@ -85,6 +88,7 @@ var rfc2307bis = func() *dialect {
 	d.person = "(objectClass=posixAccount)"
 	d.userFilter = "(&(objectClass=posixAccount)(uid={0}))"
 	d.groupFilter = "(&(|(objectClass=groupOfNames)(objectClass=groupOfMembers)(objectClass=posixGroup))(member={0}))"
+	d.anyGroup = "(|(objectClass=groupOfNames)(objectClass=groupOfMembers)(objectClass=posixGroup))"
 	return &d
 }()
 
