@@ -35,8 +35,9 @@
 // Samba alone has hrs (may never sign in at this hour), wks (only at another
 // computer), nopw (a password that never expires), ambi and ambi2 (who share
 // the mail address ambi@corp.example.test), one whose sAMAccountName is
-// "o'neil (ops)", and the computer DC1$. There jon is also in the distribution
-// group dist-list, and the primary group of photo is group-PrimaryX.
+// "o'neil (ops)", fifty further persons, u00000 to u00049, and the computer
+// DC1$. There jon is also in the distribution group dist-list, and the primary
+// group of photo is group-PrimaryX.
 package dirtest
 
 import (
@@ -278,15 +279,25 @@ func (s *Server) TLS(t testing.TB) *tls.Config {
 // ends.
 func (s *Server) Admin(t testing.TB) *ldap.Conn {
 	t.Helper()
-	c, err := s.dial()
+	c, err := s.dialAdmin()
 	if err != nil {
 		t.Fatal(err)
 	}
 	t.Cleanup(func() { _ = c.Close() })
-	if err := c.Bind(s.AdminDN, s.AdminPassword); err != nil {
-		t.Fatalf("binding as the administrator: %v", err)
-	}
 	return c
+}
+
+// dialAdmin connects and binds as the administrator.
+func (s *Server) dialAdmin() (*ldap.Conn, error) {
+	c, err := s.dial()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.Bind(s.AdminDN, s.AdminPassword); err != nil {
+		_ = c.Close()
+		return nil, fmt.Errorf("binding as the administrator: %w", err)
+	}
+	return c, nil
 }
 
 // DN returns the name of the one entry that has this uid or sAMAccountName.

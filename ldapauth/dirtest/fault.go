@@ -3,6 +3,7 @@ package dirtest
 import (
 	"crypto/tls"
 	"encoding/binary"
+	"errors"
 	"sync"
 	"testing"
 	"unicode/utf16"
@@ -67,7 +68,7 @@ func (s *Server) ServicePassword(t testing.TB) (restore func()) {
 		} else {
 			change.Replace("userPassword", []string{password})
 		}
-		if err := s.Admin(t).Modify(change); err != nil {
+		if err := s.administer(func(c *ldap.Conn) error { return c.Modify(change) }); err != nil {
 			t.Errorf("changing the password of %s: %v", s.BindDN, err)
 		}
 	}
@@ -104,23 +105,30 @@ func (s *Server) Refer(t testing.TB, unit, url string) (restore func()) {
 	referral.Attribute("objectClass", []string{"referral", "extensibleObject"})
 	referral.Attribute("ou", []string{unit})
 	referral.Attribute("ref", []string{url + "/" + here})
-	admin := s.Admin(t)
-	if err := admin.ModifyDN(ldap.NewModifyDNRequest(here, away, true, "")); err != nil {
-		t.Fatalf("moving %s away: %v", here, err)
+	err := s.administer(func(c *ldap.Conn) error {
+		return errors.Join(c.ModifyDN(ldap.NewModifyDNRequest(here, away, true, "")), c.Add(referral))
+	})
+	if err != nil {
+		t.Fatalf("replacing %s by a referral: %v", here, err)
 	}
-	restore = restoring(t, func() {
-		// The entry is not there if adding it failed.
-		if err := admin.Del(ldap.NewDelRequest(here, manage)); err != nil && !ldap.IsErrorWithCode(err, ldap.LDAPResultNoSuchObject) {
-			t.Errorf("removing the referral: %v", err)
-		}
-		if err := admin.ModifyDN(ldap.NewModifyDNRequest(away+","+s.BaseDN, "ou="+unit, true, "")); err != nil {
-			t.Errorf("moving %s back: %v", here, err)
+	return restoring(t, func() {
+		err := s.administer(func(c *ldap.Conn) error {
+			return errors.Join(c.Del(ldap.NewDelRequest(here, manage)), c.ModifyDN(ldap.NewModifyDNRequest(away+","+s.BaseDN, "ou="+unit, true, "")))
+		})
+		if err != nil {
+			t.Errorf("replacing the referral by %s: %v", here, err)
 		}
 	})
-	if err := admin.Add(referral); err != nil {
-		t.Fatalf("adding the referral: %v", err)
+}
+
+// administer lets f act as the administrator.
+func (s *Server) administer(f func(*ldap.Conn) error) error {
+	c, err := s.dialAdmin()
+	if err != nil {
+		return err
 	}
-	return restore
+	defer func() { _ = c.Close() }()
+	return f(c)
 }
 
 // restoring returns restore as a function that acts once, at the latest when

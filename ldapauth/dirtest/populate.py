@@ -77,7 +77,7 @@ replace(
 )
 
 db.transaction_start()
-for unit in ("Staff", "Groups", "Service"):
+for unit in ("Staff", "Groups", "Service", "Bulk"):
     add("OU=%s,%s" % (unit, base), objectClass="organizationalUnit")
 
 # What a keytab holds of an account is what its types of encryption say.
@@ -99,6 +99,9 @@ person("ambi2", "Ambi", "Two", mail="ambi@corp.example.test")
 person("o'neil (ops)", "Paddy", "O'Neil", userPrincipalName="oneil@corp.example.test", mail="oneil@corp.example.test")
 zoe = person("zoe", "Zoë", "Müller", cn="Zoë (Ops), Müller", otherTelephone=["+1 555 0100", "+1 555 0101"])
 photo = person("photo", "Photo", "Graph", thumbnailPhoto=os.urandom(19000))
+
+for i in range(50):
+    person("u%05d" % i, "Bulk", "User %d" % i, unit="Bulk")
 
 a = group("group-A", jon, zoe)
 b = group("group-B", a)

@@ -291,26 +291,20 @@ const idleLimit = "MaxConnIdleTime="
 
 // setIdleLimit changes that policy.
 func (s *Server) setIdleLimit(seconds int) error {
-	c, err := s.dial()
-	if err != nil {
-		return err
-	}
-	defer func() { _ = c.Close() }()
-	if err := c.Bind(s.AdminDN, s.AdminPassword); err != nil {
-		return err
-	}
 	dn := "CN=Default Query Policy,CN=Query-Policies,CN=Directory Service,CN=Windows NT,CN=Services,CN=Configuration," + s.BaseDN
-	found, err := c.Search(&ldap.SearchRequest{BaseDN: dn, Filter: "(objectClass=*)", Attributes: []string{"lDAPAdminLimits"}})
-	if err != nil {
-		return err
-	}
-	limits := []string{fmt.Sprint(idleLimit, seconds)}
-	for _, l := range found.Entries[0].GetAttributeValues("lDAPAdminLimits") {
-		if !strings.HasPrefix(l, idleLimit) {
-			limits = append(limits, l)
+	return s.administer(func(c *ldap.Conn) error {
+		found, err := c.Search(&ldap.SearchRequest{BaseDN: dn, Filter: "(objectClass=*)", Attributes: []string{"lDAPAdminLimits"}})
+		if err != nil {
+			return err
 		}
-	}
-	change := ldap.NewModifyRequest(dn, nil)
-	change.Replace("lDAPAdminLimits", limits)
-	return c.Modify(change)
+		limits := []string{fmt.Sprint(idleLimit, seconds)}
+		for _, l := range found.Entries[0].GetAttributeValues("lDAPAdminLimits") {
+			if !strings.HasPrefix(l, idleLimit) {
+				limits = append(limits, l)
+			}
+		}
+		change := ldap.NewModifyRequest(dn, nil)
+		change.Replace("lDAPAdminLimits", limits)
+		return c.Modify(change)
+	})
 }
