@@ -39,6 +39,10 @@ const (
 	maxHeaderBytes    = 32 << 10
 	shutdownTimeout   = 10 * time.Second
 	probeTimeout      = 3 * time.Second
+	// proofMargin is what the proof of a sign-in may take beyond the time of a
+	// single question to the directory. With it the question runs out of time
+	// before the proof does, so that the server that did not answer is known.
+	proofMargin = 500 * time.Millisecond
 )
 
 // webKeyLength is what data_dir keeps for cookies and sealed requests: 64 bytes
@@ -298,6 +302,7 @@ func (c *Connector) makeService(audit io.Writer, dir *private.Dir) (*signin.Serv
 	}
 	o := signin.Options{
 		Directory:       c.directory,
+		ProofTimeout:    c.config.LDAP.Timeout.Std() + proofMargin,
 		Recheck:         c.config.Session.Recheck.Std(),
 		IncludeGroups:   slices.ContainsFunc(c.config.LDAP.Directories(), func(l ldapauth.Config) bool { return l.Groups.Include }),
 		GroupsOnFailure: c.config.LDAP.Groups.OnFailure,

@@ -79,6 +79,12 @@ type Options struct {
 	Verifier         Verifier
 	CertificatesFrom *iprange.Set
 
+	// ProofTimeout bounds what it takes to know who somebody is: waiting for
+	// other attempts, finding the account and checking the password together.
+	// Reading the groups has a time of its own. 0 means no bound but those of
+	// the single steps.
+	ProofTimeout time.Duration
+
 	// Recheck is how long a session may rely on what the directory said; 0
 	// means that each use asks again.
 	Recheck time.Duration
@@ -109,9 +115,10 @@ type Service struct {
 	verifier         Verifier
 	certificatesFrom *iprange.Set
 
-	recheck    time.Duration
-	groups     bool
-	omitGroups bool
+	proofTimeout time.Duration
+	recheck      time.Duration
+	groups       bool
+	omitGroups   bool
 
 	audit, log *slog.Logger
 	now        func() time.Time
@@ -140,7 +147,7 @@ func New(o Options) (*Service, error) {
 		return nil, errors.New("signin: certificates are accepted, but from no address")
 	case o.GroupsOnFailure != "" && o.GroupsOnFailure != DenyWithoutGroups && o.GroupsOnFailure != OmitGroups:
 		return nil, fmt.Errorf("signin: what to do without groups is %q or %q, not %q", DenyWithoutGroups, OmitGroups, o.GroupsOnFailure)
-	case o.Recheck < 0 || o.RefusalFloor < 0 || o.DelayStep < 0:
+	case o.Recheck < 0 || o.RefusalFloor < 0 || o.DelayStep < 0 || o.ProofTimeout < 0:
 		return nil, errors.New("signin: a negative duration")
 	}
 	if err := o.Throttle.Validate(); err != nil {
@@ -171,6 +178,7 @@ func New(o Options) (*Service, error) {
 		dataDir:          o.DataDir,
 		verifier:         o.Verifier,
 		certificatesFrom: o.CertificatesFrom,
+		proofTimeout:     o.ProofTimeout,
 		recheck:          o.Recheck,
 		groups:           o.IncludeGroups,
 		omitGroups:       o.GroupsOnFailure == OmitGroups,
@@ -284,6 +292,8 @@ func delay(failed int, step time.Duration) time.Duration {
 
 // provePassword returns the account whose name and password c holds.
 func (s *Service) provePassword(ctx context.Context, c Password, remote netip.Addr, t *trail) (*ldapauth.Account, error) {
+	ctx, cancel := s.limit(ctx)
+	defer cancel()
 	g, account, err := s.aim(ctx, c.Username, remote, t)
 	if err != nil {
 		return nil, err
@@ -388,7 +398,9 @@ func (s *Service) byCertificate(ctx context.Context, c Certificate, remote netip
 		return nil, err
 	}
 	t.certificate, t.user = certificate, certificate.UserName
-	account, err := s.directory.FindByName(ctx, certificate.UserName)
+	limited, cancel := s.limit(ctx)
+	defer cancel()
+	account, err := s.directory.FindByName(limited, certificate.UserName)
 	if err != nil {
 		return nil, fmt.Errorf("looking for the account that the certificate names: %w", err)
 	}
@@ -419,7 +431,9 @@ func (s *Service) bySession(ctx context.Context, c Session, t *trail) (*Identity
 	if age := now.Sub(old.CheckedAt); age >= 0 && age < s.recheck {
 		return old, nil
 	}
-	account, err := s.directory.FindByID(ctx, old.ID)
+	limited, cancel := s.limit(ctx)
+	defer cancel()
+	account, err := s.directory.FindByID(limited, old.ID)
 	if denial.ReasonOf(err) != "" {
 		return nil, &denial.Error{Reason: denial.SessionEnded, Err: err}
 	}
@@ -471,6 +485,19 @@ func (s *Service) admit(ctx context.Context, account *ldapauth.Account, by Metho
 		return nil, fmt.Errorf("reading the groups: %w", err)
 	}
 	return id, nil
+}
+
+// errProofLate is why a proof was given up.
+var errProofLate = errors.New("it took longer than ldap.timeout allows to find the account and to check the password")
+
+// limit returns ctx with the time that a proof may take. Each of its steps has a
+// time-out of its own, but one after the other, on servers that stopped in
+// between, they add up to more than anybody waits for.
+func (s *Service) limit(ctx context.Context) (context.Context, context.CancelFunc) {
+	if s.proofTimeout == 0 {
+		return context.WithCancel(ctx)
+	}
+	return context.WithTimeoutCause(ctx, s.proofTimeout, errProofLate)
 }
 
 // waitFor waits, but not longer than there is somebody who waits for the answer.

@@ -300,7 +300,7 @@ func (g *guess) unknown(ctx context.Context) {
 // not to blame for a directory that does not work, but it is for a request that
 // ended before the answer: whoever resets his requests must not guess for free.
 func (g *guess) void(ctx context.Context) {
-	if ctx.Err() != nil {
+	if cause := context.Cause(ctx); cause != nil && !errors.Is(cause, errProofLate) {
 		g.address.fail()
 		g.site.fail()
 	}

@@ -277,7 +277,7 @@ func (l *limiter) wait(ctx context.Context, c *counter) error {
 	case <-settled:
 		return nil
 	case <-ctx.Done():
-		return ctx.Err()
+		return context.Cause(ctx)
 	}
 }
 
