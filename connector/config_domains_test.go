@@ -69,6 +69,32 @@ func TestADomainTakesWhatItDoesNotSayFromTheSectionAroundIt(t *testing.T) {
 	}
 }
 
+// The name of one account with the password of another is what nobody means.
+func TestADomainHasAServiceAccountOfItsOwnOrTheCommonOne(t *testing.T) {
+	for own, want := range map[string]string{
+		"bind_cert_file: svc.pem\n      bind_key_file: svc.key":         "",
+		"bind_keytab_file: svc.keytab\n      bind_principal: svc@NORTH": "",
+		"bind_dn: svc@north":                 "8:7: ldap.domains[1].bind_password: is missing",
+		`bind_password: "${NORTH_PASSWORD}"`: "8:7: ldap.domains[1].bind_dn: is missing although there is a password",
+	} {
+		file := strings.Replace(withDomains, "bind_dn: svc@north\n      bind_password: \"${NORTH_PASSWORD}\"", own, 1)
+		c, err := ParseConfig([]byte(file), "f.yaml", domainsFolder(t))
+		if want == "" {
+			if err != nil {
+				t.Errorf("%s: %v", own, err)
+				continue
+			}
+			if north := c.LDAP.Domains[1]; north.BindDN != "" || north.BindPassword.IsSet() || c.LDAP.Domains[0].BindDN != "svc@fabrikam" {
+				t.Errorf("%s: %+v", own, c.LDAP.Domains)
+			}
+			continue
+		}
+		if got := mistakes(t, err); len(got) != 1 || !strings.Contains(got[0], want) {
+			t.Errorf("%s: mistakes %q, want %s", own, got, want)
+		}
+	}
+}
+
 func TestShowOfDomainsIsAConfigurationFile(t *testing.T) {
 	c, err := ParseConfig([]byte(withDomains), "f.yaml", domainsFolder(t))
 	if err != nil {

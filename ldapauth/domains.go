@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 	"sync"
 
 	"adconnector/ldapauth/denial"
@@ -111,13 +110,16 @@ func (c *DomainsConfig) validateUnique(p *setting.Problems) {
 // validatePolicy looks for what whoever uses the directories decides once for
 // all of them.
 func (c *DomainsConfig) validatePolicy(p *setting.Problems, key string, d *Config) {
-	for name, differs := range map[string]bool{
-		"allow_expired_password":     d.AllowExpiredPassword != c.AllowExpiredPassword,
-		"allow_must_change_password": d.AllowMustChangePassword != c.AllowMustChangePassword,
-		"groups.on_failure":          d.Groups.OnFailure != c.Groups.OnFailure,
+	for _, x := range []struct {
+		key     string
+		differs bool
+	}{
+		{"allow_expired_password", d.AllowExpiredPassword != c.AllowExpiredPassword},
+		{"allow_must_change_password", d.AllowMustChangePassword != c.AllowMustChangePassword},
+		{"groups.on_failure", d.Groups.OnFailure != c.Groups.OnFailure},
 	} {
-		if differs {
-			p.Addf(key+"."+name, "is the same for all domains; write it in ldap itself")
+		if x.differs {
+			p.Addf(key+"."+x.key, "is the same for all domains; write it in ldap itself")
 		}
 	}
 }
@@ -388,12 +390,12 @@ func (s *Domains) Check(ctx context.Context) []Finding {
 	return slices.Concat(reports...)
 }
 
-// LocalName returns name without a domain part, if that is known to be this
-// directory's: all spellings of one account's own name then come out alike. It
-// asks nobody, so it is cheap, and no more than a guess at who is meant: a name
-// that is another's is returned as it is. With several directories, the one that
-// is meant stands behind the name.
-func (s *Domains) LocalName(name string) string {
+// NormaliseName returns what counts as name when attempts are counted: a name
+// whose domain part is known to be a directory's is the same in all its
+// spellings, and with one directory also the same as without a domain part. It
+// asks nobody, so it is cheap, and no more than a guess at who is meant. Letter
+// case is the caller's affair.
+func (s *Domains) NormaliseName(name string) string {
 	n, err := parseName(name)
 	if err != nil || n.form == plainName {
 		return name
@@ -404,7 +406,7 @@ func (s *Domains) LocalName(name string) string {
 		case len(s.list) == 1:
 			return n.local
 		default:
-			return n.local + "@" + strings.Map(fold, d.label)
+			return n.local + "@" + d.label
 		}
 	}
 	return name

@@ -238,6 +238,12 @@ func TestValidateOfDomains(t *testing.T) {
 		{"a short name twice", func(c *ldapauth.DomainsConfig) { c.Domains[1].NetBIOS = "corp" }, "domains[1].netbios: domains[0] too"},
 		{"a domain without a name", func(c *ldapauth.DomainsConfig) { c.Domains[0].Suffixes, c.Domains[0].NetBIOS = nil, "" }, "domains[0].suffixes: missing"},
 		{"a short name is enough", func(c *ldapauth.DomainsConfig) { c.Domains[0].Suffixes = nil }, ""},
+		{"a policy of one", func(c *ldapauth.DomainsConfig) { c.Domains[1].AllowExpiredPassword = true }, "domains[1].allow_expired_password: the same for all"},
+		{"another policy of one", func(c *ldapauth.DomainsConfig) { c.Domains[0].AllowMustChangePassword = true }, "domains[0].allow_must_change_password: the same for all"},
+		{"what one does without groups", func(c *ldapauth.DomainsConfig) { c.Domains[1].Groups.OnFailure = ldapauth.OnFailureOmit }, "domains[1].groups.on_failure: the same for all"},
+		{"a policy of all", func(c *ldapauth.DomainsConfig) {
+			c.AllowExpiredPassword, c.Domains[0].AllowExpiredPassword, c.Domains[1].AllowExpiredPassword = true, true, true
+		}, ""},
 		{"a suffix with its @", func(c *ldapauth.DomainsConfig) { c.Domains[0].Suffixes = []string{"@corp.test"} }, "domains[0].suffixes[0]: without the @"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -29,10 +29,10 @@ const base = "DC=fabrikam,DC=example"
 
 // company starts the sample company's directory and a client for it. More people
 // than the sample has are found by their mail address.
-func company(t testing.TB, flavor memdir.Flavor, more ...memdir.Entry) (*memdir.Server, *ldapauth.Directory) {
+func company(t testing.TB, flavor memdir.Flavor, more ...memdir.Entry) (*memdir.Server, *ldapauth.Domains) {
 	t.Helper()
 	o := memdir.Options{BaseDN: base, Flavor: flavor, Entries: memdir.Sample(base)}
-	c := ldapauth.DefaultConfig()
+	c := ldapauth.DefaultDomains()
 	c.BindDN = "CN=svc-adconnector,OU=Services," + base
 	if flavor == memdir.OpenLDAP {
 		o.Entries = memdir.SampleOpenLDAP(base)
@@ -53,7 +53,7 @@ func company(t testing.TB, flavor memdir.Flavor, more ...memdir.Entry) (*memdir.
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(ln) }()
 	c.URLs, c.BaseDN, c.BindPassword = []string{"ldap://" + ln.Addr().String()}, setting.OneOrMore{base}, secret.New(memdir.ServicePassword)
-	client, err := ldapauth.New(c, ldapauth.Options{})
+	client, err := ldapauth.NewDomains(c, ldapauth.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -94,6 +94,8 @@ type directory struct {
 	takes                       time.Duration // for each question
 	finds, binds, changes       atomic.Int32
 }
+
+func (d *directory) NormaliseName(name string) string { return name }
 
 func (d *directory) FindByName(_ context.Context, name string) (*ldapauth.Account, error) {
 	d.finds.Add(1)

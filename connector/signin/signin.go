@@ -25,6 +25,9 @@ import (
 // A Directory knows the accounts. Its denials are answers; its other errors are
 // faults.
 type Directory interface {
+	// NormaliseName makes spellings of a name equal that differ in the domain
+	// part alone. It asks nobody, so the name may still be anybody's or nobody's.
+	NormaliseName(name string) string
 	FindByName(ctx context.Context, name string) (*ldapauth.Account, error)
 	FindByID(ctx context.Context, id string) (*ldapauth.Account, error)
 	// Bind sends the password to the directory, at most once.

@@ -1011,6 +1011,8 @@ func TestRefusedIsRecorded(t *testing.T) {
 // nobodyHome is a directory that must not be asked.
 type nobodyHome struct{ t *testing.T }
 
+func (nobodyHome) NormaliseName(name string) string { return name }
+
 func (d nobodyHome) FindByName(context.Context, string) (*ldapauth.Account, error) {
 	d.t.Error("the directory was asked")
 	return nil, errors.New("asked")

@@ -184,7 +184,9 @@ func (t *throttle) networkKey(n netip.Prefix) uint64 { return maphash.Comparable
 // nameKey returns the key of a typed name. Names are kept as a keyed hash: they
 // may be long, and nobody needs to find what people type, now and then a
 // password, in a memory dump.
-func (t *throttle) nameKey(name string) uint64 { return maphash.String(t.seed, foldName(name)) }
+func (t *throttle) nameKey(name string) uint64 {
+	return maphash.String(t.seed, foldName(t.directory.NormaliseName(name)))
+}
 
 func (t *throttle) accountKey(id string) uint64 { return maphash.String(t.seed, id) }
 

@@ -24,25 +24,29 @@ import (
 
 // realDirectories are the real servers, which lock accounts after three wrong
 // passwords, with a client for each.
-func realDirectories() map[string]func(t *testing.T) (*dirtest.Server, *ldapauth.Directory) {
-	client := func(t *testing.T, s *dirtest.Server, policy string) (*dirtest.Server, *ldapauth.Directory) {
-		c := ldapauth.DefaultConfig()
+func realDirectories() map[string]func(t *testing.T) (*dirtest.Server, *ldapauth.Domains) {
+	client := func(t *testing.T, s *dirtest.Server, policy string) (*dirtest.Server, *ldapauth.Domains) {
+		c := ldapauth.DefaultDomains()
 		c.URLs, c.CAFiles = []string{s.URL}, []setting.File{setting.File(s.CAFile)}
 		c.BaseDN, c.BindDN, c.BindPassword = setting.OneOrMore{s.BaseDN}, s.BindDN, secret.New(s.BindPassword)
 		c.PasswordPolicyDN = policy
-		d, err := ldapauth.New(c, ldapauth.Options{})
+		c.MailAsName = true
+		if s.Kind == dirtest.KindOpenLDAP { // Active Directory knows by itself
+			c.Suffixes, c.NetBIOS = []string{"corp.example.test"}, "CORP"
+		}
+		d, err := ldapauth.NewDomains(c, ldapauth.Options{})
 		if err != nil {
 			t.Fatal(err)
 		}
 		t.Cleanup(d.Close)
 		return s, d
 	}
-	return map[string]func(t *testing.T) (*dirtest.Server, *ldapauth.Directory){
-		"OpenLDAP": func(t *testing.T) (*dirtest.Server, *ldapauth.Directory) {
+	return map[string]func(t *testing.T) (*dirtest.Server, *ldapauth.Domains){
+		"OpenLDAP": func(t *testing.T) (*dirtest.Server, *ldapauth.Domains) {
 			s := dirtest.OpenLDAP(t, dirtest.OpenLDAPOptions{})
 			return client(t, s, "cn=default,ou=policies,"+s.BaseDN)
 		},
-		"Samba": func(t *testing.T) (*dirtest.Server, *ldapauth.Directory) {
+		"Samba": func(t *testing.T) (*dirtest.Server, *ldapauth.Domains) {
 			return client(t, dirtest.SambaAD(t), "")
 		},
 	}
@@ -125,6 +129,41 @@ func TestE5_TheOwnerIsNotKeptOutByAnAttack(t *testing.T) {
 			}
 			if _, err := d.SignIn(t.Context(), from(home, "jon", server.Password)); err != nil {
 				t.Errorf("the owner at home, in the end: %v", err)
+			}
+		})
+	}
+}
+
+// TestE5_ADomainInTheNameIsNoFurtherGuess: a name with a domain part shares the
+// counters of the same name without, also where nobody is called so.
+func TestE5_ADomainInTheNameIsNoFurtherGuess(t *testing.T) {
+	for name, start := range realDirectories() {
+		t.Run(name, func(t *testing.T) {
+			server, client := start(t)
+			d := open(t, signin.Options{Directory: client, PasswordEnabled: true})
+			if _, err := d.SignIn(t.Context(), from(home, `CORP\jon`, server.Password)); err != nil {
+				t.Fatal(err)
+			}
+			stranger := 0
+			for _, who := range []string{"jon", "nobody"} {
+				for i, spelling := range []string{"%s", "%s@corp.example.test", `CORP\%s`, "%s@CORP.Example.Test", `corp\%s`, `CORP\%s `, "ｃｏｒｐ\\%s"} {
+					spelling = fmt.Sprintf(spelling, who)
+					stranger++
+					_, _ = d.SignIn(t.Context(), from(fmt.Sprint("203.0.113.", stranger), spelling, canary))
+					if got := d.lastLine(t)["reason"]; i > 0 && i < 5 && got != string(denial.Throttled) {
+						t.Errorf("guess %d, as %q: the audit line says %v, want throttled", i+1, spelling, got)
+					}
+				}
+			}
+			a, err := client.FindByName(t.Context(), "jon")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if l, err := client.Lockout(t.Context(), a); err != nil || l.Failures != 1 {
+				t.Errorf("the directory counts %+v, %v; want 1 failure", l, err)
+			}
+			if _, err := d.SignIn(t.Context(), from(home, "jon@corp.example.test", server.Password)); err != nil {
+				t.Errorf("the owner at home: %v", err)
 			}
 		})
 	}

@@ -205,6 +205,8 @@ func (unlimited) Lockout(context.Context, *ldapauth.Account) (ldapauth.Lockout, 
 	return ldapauth.Lockout{Usual: true}, nil
 }
 
+func (unlimited) NormaliseName(name string) string { return name }
+
 func newTestThrottle(c ThrottleConfig) *throttle {
 	return newThrottle(c, unlimited{}, slog.New(slog.DiscardHandler), time.Now)
 }
