@@ -127,6 +127,13 @@ func readSecret(path string) (text secret.String, warning string, err error) {
 	}
 }
 
+// readSecretAgain is [readSecret] for a file that was read before, when its
+// warning was given.
+func readSecretAgain(path string) (secret.String, error) {
+	text, _, err := readSecret(path)
+	return text, err
+}
+
 // checkSecret looks at the rights on a file with a secret of the operator's. That
 // others may read it is a warning at every start and in every check, and not the
 // end, which it is for the keys that the connector keeps: what such a file is

@@ -111,7 +111,7 @@ func New(ctx context.Context, c *Config, o Options) (_ *Connector, err error) {
 	}
 	certificate, certErr := conn.loadServerCertificate(base)
 	anchors, anchorErr := conn.loadAnchors()
-	directory, ldapErr := ldapauth.NewDomains(c.LDAP, ldapauth.Options{Log: o.Log, CheckFile: private.Check})
+	directory, ldapErr := ldapauth.NewDomains(c.LDAP, ldapauth.Options{Log: o.Log, CheckFile: private.Check, ReadSecret: readSecretAgain})
 	if ldapErr != nil {
 		ldapErr = fmt.Errorf("ldap: %w", ldapErr)
 	}

@@ -179,11 +179,8 @@ func (d *Directory) findUnder(ctx context.Context, base string, filter func(*dia
 	result, di, err := d.search(ctx, func(di *dialect) *ldap.SearchRequest {
 		return subtree(base, 2, d.timeout, filter(di), d.attributesOf(di))
 	})
-	switch {
-	case ldap.IsErrorWithCode(err, ldap.LDAPResultNoSuchObject):
-		return nil, nil, fmt.Errorf("base_dn %q does not exist or is hidden from the service account: %w", base, inWords(err))
-	case ldap.IsErrorWithCode(err, ldap.LDAPResultReferral):
-		return nil, nil, fmt.Errorf("base_dn %q is held by another server, and referrals are not followed: list that server in urls", base)
+	if err != nil {
+		err = explainBase(base, err)
 	}
 	return result, di, err
 }

@@ -44,25 +44,60 @@ func (d *Directory) Bind(ctx context.Context, a *Account, password secret.String
 	if a.DN == "" {
 		return errors.New("binding: the account has no DN") // an empty DN is an anonymous bind
 	}
-	servers, last := d.candidates()
-	for _, s := range servers {
-		result, sent, err := s.bind(ctx, a.DN, password)
-		switch {
-		case result != nil:
-			err = bindError(a.DN, result, err)
-			if err == nil {
-				a.proved.Store(true)
-			}
-			return err
-		case sent:
-			return fmt.Errorf("binding as %q: %w: %w", a.DN, ErrUnanswered, err)
-		case ctx.Err() != nil || d.ctx.Err() != nil:
-			return fmt.Errorf("binding as %q: %w", a.DN, err)
+	ctx, cancel := context.WithTimeoutCause(ctx, d.timeout, errNoAnswer)
+	defer cancel()
+	result, sent, err := d.bindAnywhere(ctx, a.DN, password)
+	switch {
+	case result != nil:
+		err = bindError(a.DN, result, err)
+		if err == nil {
+			a.proved.Store(true)
 		}
-		s.failed(err)
-		last = err
+		return err
+	case sent:
+		return fmt.Errorf("binding as %q: %w: %w", a.DN, ErrUnanswered, err)
 	}
-	return fmt.Errorf("binding as %q: %w", a.DN, last)
+	return fmt.Errorf("binding as %q: %w", a.DN, err)
+}
+
+// bindAnywhere sends one bind to the first server to which it can be sent. The
+// result is nil unless a server answered.
+func (d *Directory) bindAnywhere(ctx context.Context, dn string, password secret.String) (result *ldap.SimpleBindResult, sent bool, err error) {
+	err = errClosed
+	d.anyServer(ctx, func(connect context.Context, s *server) (final bool) {
+		result, sent, err = s.bind(ctx, connect, dn, password)
+		return result != nil || sent
+	})
+	return result, sent, err
+}
+
+// anyServer calls try with one server after the other until it says that there
+// must be no other. It is for what may be sent only once: try gives up at the
+// end of connect as long as nothing has been sent. Each server has a little time
+// to let itself be connected to; when all have had their turn, those that were
+// only late have another one with more time.
+func (d *Directory) anyServer(ctx context.Context, try func(connect context.Context, s *server) (final bool)) {
+	up, down := d.candidates()
+	servers := append(up, down...)
+	for bound := d.patience; len(servers) > 0; bound *= 2 {
+		var late []*server
+		for _, s := range servers {
+			if d.ctx.Err() != nil {
+				return
+			}
+			connect, cancel := context.WithTimeoutCause(ctx, bound, errNoAnswer)
+			final := try(connect, s)
+			expired := connect.Err() != nil
+			cancel()
+			switch {
+			case final, ctx.Err() != nil:
+				return
+			case expired:
+				late = append(late, s)
+			}
+		}
+		servers = late
+	}
 }
 
 // bind sends one bind and waits for its answer. The connection is of no

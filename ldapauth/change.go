@@ -70,40 +70,48 @@ func (d *Directory) ChangePassword(ctx context.Context, a *Account, old, new sec
 	if a.DN == "" {
 		return errors.New("changing a password: the account has no DN")
 	}
-	servers, last := d.candidates()
-	for _, s := range servers {
-		sent, err := s.change(ctx, a, old, new)
-		switch {
-		case err == nil, denial.ReasonOf(err) != "":
-			return err
-		case sent && !answered(err):
-			return fmt.Errorf("changing the password of %q: %w: %w", a.DN, ErrUnanswered, err)
-		case sent || ctx.Err() != nil || d.ctx.Err() != nil || errors.Is(err, errClear):
-			return fmt.Errorf("changing the password of %q: %w", a.DN, err)
-		}
-		s.failed(err)
-		last = err
+	ctx, cancel := context.WithTimeoutCause(ctx, d.timeout, errNoAnswer)
+	defer cancel()
+	sent, err := false, errClosed
+	d.anyServer(ctx, func(connect context.Context, s *server) (final bool) {
+		sent, err = s.change(ctx, connect, a, old, new)
+		return err == nil || sent || errors.Is(err, errClear)
+	})
+	switch {
+	case err == nil, denial.ReasonOf(err) != "":
+		return err
+	case sent && !answered(err):
+		return fmt.Errorf("changing the password of %q: %w: %w", a.DN, ErrUnanswered, err)
 	}
-	return fmt.Errorf("changing the password of %q: %w", a.DN, last)
+	return fmt.Errorf("changing the password of %q: %w", a.DN, err)
 }
 
 // change changes a password on a connection of its own, which is closed
 // afterwards: what a server makes of a connection after a change, or after one
-// that was given up, is nothing to rely on. sent reports whether a password can
-// have reached the server; if it cannot, others may be asked instead.
-func (s *server) change(ctx context.Context, a *Account, old, new secret.String) (sent bool, err error) {
+// that was given up, is nothing to rely on. It waits for an answer until ctx
+// ends, but for a connection only until connect ends. sent reports whether a
+// password can have reached the server; if it cannot, others may be asked
+// instead.
+func (s *server) change(ctx, connect context.Context, a *Account, old, new secret.String) (sent bool, err error) {
 	if !s.tls && !s.d.config.StartTLS {
 		return false, fmt.Errorf("%s: %w", s.url, errClear)
 	}
-	release, err := s.bindSlot(ctx)
+	release, err := s.bindSlot(connect)
 	if err != nil {
 		return false, err
 	}
 	defer release()
+	change, dial := s.changeAsUser, s.dialBind
 	if a.dialect.unicodePwd {
-		return s.changeUnicodePwd(ctx, a.DN, old, new)
+		change, dial = s.changeUnicodePwd, s.newConnection
 	}
-	return s.changeAsUser(ctx, a.DN, old, new)
+	c, err := dial(connect)
+	if err != nil {
+		s.blame(ctx, err)
+		return false, err
+	}
+	defer c.close()
+	return change(ctx, c, a.DN, old, new)
 }
 
 // changeUnicodePwd writes the attribute by which Active Directory changes
@@ -111,12 +119,7 @@ func (s *server) change(ctx context.Context, a *Account, old, new secret.String)
 // new one in one request has proved to know the old one. It is asked for by the
 // service account, which needs no right for it, because somebody whose password
 // has expired or must be changed cannot bind.
-func (s *server) changeUnicodePwd(ctx context.Context, dn string, old, new secret.String) (sent bool, err error) {
-	c, err := s.connect(ctx)
-	if err != nil {
-		return false, err
-	}
-	defer c.close()
+func (s *server) changeUnicodePwd(ctx context.Context, c *conn, dn string, old, new secret.String) (sent bool, err error) {
 	r := ldap.NewModifyRequest(dn, nil)
 	r.Delete("unicodePwd", []string{unicodePwd(old)})
 	r.Add("unicodePwd", []string{unicodePwd(new)})
@@ -138,14 +141,7 @@ func unicodePwd(password secret.String) string {
 // (RFC 3062). Somebody who must change the password can bind for that, and so
 // can somebody whose password has expired, if the policy grants a few more
 // binds.
-func (s *server) changeAsUser(ctx context.Context, dn string, old, new secret.String) (sent bool, err error) {
-	dialCtx, cancel := context.WithTimeoutCause(ctx, s.d.timeout, errNoAnswer)
-	defer cancel()
-	c, err := dial(dialCtx, s.address, s.d.tls, s.d.config.StartTLS, s.d.timeout)
-	if err != nil {
-		return false, err
-	}
-	defer c.close()
+func (s *server) changeAsUser(ctx context.Context, c *conn, dn string, old, new secret.String) (sent bool, err error) {
 	result, sent, err := c.bind(ctx, dn, old)
 	if result == nil {
 		return sent, fmt.Errorf("%s: %w", s.url, err)

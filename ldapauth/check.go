@@ -2,11 +2,7 @@ package ldapauth
 
 import (
 	"context"
-	"crypto/tls"
-	"crypto/x509"
-	"errors"
 	"fmt"
-	"net"
 	"slices"
 	"strings"
 	"time"
@@ -62,10 +58,10 @@ func (s *server) check(ctx context.Context, r *report) {
 	ctx, cancel := context.WithTimeoutCause(ctx, 10*s.d.timeout, errNoAnswer)
 	defer cancel()
 	dialCtx, cancelDial := context.WithTimeoutCause(ctx, s.d.timeout, errNoAnswer)
-	c, err := dial(dialCtx, s.address, s.d.service.secure(s.d.tls), s.d.config.StartTLS, s.d.timeout)
+	c, err := s.dial(dialCtx, s.d.service.secure(s.d.tls))
 	cancelDial()
 	if err != nil {
-		r.add(Failure, "%s", s.explain(err))
+		r.add(Failure, "%s", strings.TrimPrefix(err.Error(), s.url+": "))
 		return
 	}
 	defer c.close()
@@ -239,56 +235,4 @@ func checkClock(root *ldap.Entry, now time.Time, r *report) {
 	default:
 		r.add(OK, "its clock agrees with the one of this machine")
 	}
-}
-
-// explain says in words why a connection cannot be had.
-func (s *server) explain(err error) string {
-	var dns *net.DNSError
-	switch {
-	case errors.As(err, &dns):
-		return fmt.Sprintf("the host name %s cannot be resolved: check ldap.urls and the DNS of this machine (%v)", s.host, err)
-	case isCertificateError(err):
-		return s.explainCertificate(err)
-	case errors.Is(err, errNoAnswer):
-		return fmt.Sprintf("does not answer: check the host, port %s and the firewalls in between (%v)", s.port, err)
-	}
-	return fmt.Sprintf("cannot be used: check the host, port %s, the firewalls in between, and whether it speaks %s there (%v)",
-		s.port, map[bool]string{true: "ldaps", false: "ldap"}[s.tls], err)
-}
-
-func isCertificateError(err error) bool {
-	_, ok := errors.AsType[*tls.CertificateVerificationError](err)
-	return ok
-}
-
-// explainCertificate says what is wrong with the server's certificate and what
-// is missing. Nothing is sent to the server on the strength of it.
-func (s *server) explainCertificate(err error) string {
-	failed, _ := errors.AsType[*tls.CertificateVerificationError](err)
-	if len(failed.UnverifiedCertificates) == 0 {
-		return err.Error()
-	}
-	leaf := failed.UnverifiedCertificates[0]
-	last := failed.UnverifiedCertificates[len(failed.UnverifiedCertificates)-1]
-	if _, ok := errors.AsType[x509.HostnameError](err); ok {
-		return fmt.Sprintf("its certificate is not for %s but for %s: write one of these names in ldap.urls, or have the certificate reissued",
-			s.host, strings.Join(namesOf(leaf), ", "))
-	}
-	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
-		return fmt.Sprintf("its certificate (%s) leads to an unknown issuer: add the certificate of %q to ldap.ca_files", leaf.Subject, last.Issuer)
-	}
-	return fmt.Sprintf("its certificate (%s, valid from %s to %s) is refused: %v", leaf.Subject,
-		leaf.NotBefore.Format(time.DateOnly), leaf.NotAfter.Format(time.DateOnly), failed.Err)
-}
-
-// namesOf returns the names that a certificate bears.
-func namesOf(c *x509.Certificate) []string {
-	list := append([]string{}, c.DNSNames...)
-	for _, ip := range c.IPAddresses {
-		list = append(list, ip.String())
-	}
-	if len(list) == 0 {
-		list = append(list, "nobody (it has no subject alternative names)")
-	}
-	return list
 }

@@ -57,7 +57,7 @@ func TestCheckSaysWhatToDo(t *testing.T) {
 		want   string
 	}{
 		{"no name", func(c *ldapauth.Config) { c.URLs[0] = "ldaps://dc1.invalid" }, ldapauth.Failure, "cannot be resolved"},
-		{"nobody listens", func(c *ldapauth.Config) { c.URLs[0] = "ldaps://" + closed.Addr().String() }, ldapauth.Failure, "cannot be used"},
+		{"nobody listens", func(c *ldapauth.Config) { c.URLs[0] = "ldaps://" + closed.Addr().String() }, ldapauth.Failure, "the connection is refused: start the directory server"},
 		{"no answer", func(c *ldapauth.Config) { c.URLs[0] = "ldaps://" + frozen(t) }, ldapauth.Failure, "firewalls"},
 		{"another name", func(c *ldapauth.Config) { c.URLs[0] = strings.Replace(c.URLs[0], "127.0.0.1", "localhost", 1) }, ldapauth.Failure, "not for localhost but for 127.0.0.1"},
 		{"unknown issuer", func(c *ldapauth.Config) { c.CAFiles = []setting.File{elsewhere} }, ldapauth.Failure, `add the certificate of "CN=Directory CA" to ldap.ca_files`},
@@ -103,7 +103,7 @@ func TestCheckSaysWhatToDoAboutOpenLDAP(t *testing.T) {
 			c.URLs[0] = strings.Replace(c.URLs[0], "ldaps", "ldap", 1)
 			c.BindDN, c.BindPassword = "", secret.String{}
 		}, []string{"if it speaks TLS, write ldaps://"}},
-		{"TLS on the port without", func(c *ldapauth.Config) { c.URLs[0] = strings.Replace(s.PlainURL, "ldap", "ldaps", 1) }, []string{"whether it speaks ldaps there"}},
+		{"TLS on the port without", func(c *ldapauth.Config) { c.URLs[0] = strings.Replace(s.PlainURL, "ldap", "ldaps", 1) }, []string{"write ldap:// and set ldap.start_tls: true"}},
 		{"wrong service password", func(c *ldapauth.Config) { c.BindPassword = secret.New("canary-1") }, []string{"ldap.bind_dn", "(Invalid Credentials)"}},
 		{"wrong base", func(c *ldapauth.Config) { c.BaseDN = setting.OneOrMore{"dc=nowhere"} }, []string{"ldap.base_dn", "(No Such Object)"}},
 		{"wrong base of groups", func(c *ldapauth.Config) { c.Groups.BaseDN = "dc=nowhere" }, []string{"searching for groups", ": No Such Object"}},

@@ -8,6 +8,7 @@ import (
 	"net"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	ber "github.com/go-asn1-ber/asn1-ber"
@@ -25,11 +26,25 @@ var (
 	errNotLDAP  = errors.New("the server does not speak LDAP on this port: check the URL's scheme (ldap:// or ldaps://) and port")
 )
 
-// dialer notices within half a minute that the other side is gone, be it that
-// a firewall forgot the connection.
-var dialer = net.Dialer{KeepAliveConfig: net.KeepAliveConfig{
-	Enable: true, Idle: 10 * time.Second, Interval: 5 * time.Second, Count: 3,
-}}
+// deadAfter is how long the other side may acknowledge nothing until the system
+// gives a connection up, be it that the machine is gone or that a firewall
+// forgot the connection.
+const deadAfter = 5 * time.Second
+
+// newDialer returns a dialer whose connections notice within [deadAfter] that the
+// other side is gone: idle ones by keep-alive, others by [limitSilence].
+func newDialer(r *net.Resolver) *net.Dialer {
+	return &net.Dialer{
+		Resolver:        r,
+		KeepAliveConfig: net.KeepAliveConfig{Enable: true, Idle: 2 * time.Second, Interval: time.Second, Count: 3},
+		Control: func(_, _ string, c syscall.RawConn) (err error) {
+			if e := c.Control(func(fd uintptr) { err = limitSilence(fd) }); e != nil {
+				return e
+			}
+			return err
+		},
+	}
+}
 
 // conn is one connection to a directory server.
 //
@@ -43,32 +58,32 @@ type conn struct {
 	as      string   // of a service connection: as whom the server knows it
 
 	mu      sync.Mutex
-	users   int  // requests under way
-	retired bool // gets no further requests; closed when users is zero
+	users   int   // requests under way
+	busy    int64 // monotonic time since when users is not zero
+	retired bool  // gets no further requests; closed when users is zero
 }
 
-// dial connects to a, encrypts as configured and returns a connection on which
-// nothing has been said yet. Everything ends when ctx does.
-func dial(ctx context.Context, a address, config *tls.Config, startTLS bool, timeout time.Duration) (*conn, error) {
-	raw, err := dialer.DialContext(ctx, "tcp", net.JoinHostPort(a.host, a.port))
+// dial connects to s, encrypts as config says and returns a connection on which
+// nothing has been said yet. Everything ends when ctx does. The error says what
+// to change.
+func (s *server) dial(ctx context.Context, config *tls.Config) (*conn, error) {
+	raw, err := s.d.dialer.DialContext(ctx, "tcp", net.JoinHostPort(s.host, s.port))
 	if err != nil {
-		return nil, fmt.Errorf("connecting to %s: %w", a.url, err)
+		return nil, s.explainDial(ctx, err)
 	}
 	stop := context.AfterFunc(ctx, func() { _ = raw.Close() })
-	nc, err := secure(ctx, raw, a, config, startTLS)
+	nc, err := secure(ctx, raw, s.address, config, s.d.config.StartTLS)
 	if !stop() && err == nil {
 		err = context.Cause(ctx)
 	}
 	if err != nil {
 		_ = raw.Close()
-		if ctx.Err() != nil {
-			err = fmt.Errorf("no answer in time: %w", context.Cause(ctx))
-		}
-		return nil, fmt.Errorf("connecting to %s: %w", a.url, err)
+		return nil, s.explainDial(ctx, err)
 	}
-	g := &guard{Conn: nc, timeout: timeout}
-	c := &conn{ldap: ldap.NewConn(g, a.tls || startTLS), guard: g, raw: raw}
-	c.ldap.SetTimeout(timeout)
+	g := &guard{Conn: nc, timeout: s.d.timeout, server: &s.heard}
+	g.heard.Store(monotonic())
+	c := &conn{ldap: ldap.NewConn(g, s.tls || s.d.config.StartTLS), guard: g, raw: raw}
+	c.ldap.SetTimeout(s.d.timeout)
 	c.ldap.Start()
 	return c, nil
 }
@@ -124,31 +139,6 @@ func requestTLS(raw net.Conn) error {
 	return nil
 }
 
-// search performs one search. It returns when ctx ends; the request itself
-// then runs out by the connection's timeout.
-func (c *conn) search(ctx context.Context, wg *sync.WaitGroup, r *ldap.SearchRequest) (*ldap.SearchResult, error) {
-	type answer struct {
-		result *ldap.SearchResult
-		err    error
-	}
-	ch := make(chan answer, 1)
-	wg.Go(func() {
-		result, err := c.ask(r)
-		if e := c.failure(err); e != nil {
-			err = e
-			c.retire()
-		}
-		ch <- answer{result, err}
-		c.release()
-	})
-	select {
-	case a := <-ch:
-		return a.result, a.err
-	case <-ctx.Done():
-		return nil, context.Cause(ctx)
-	}
-}
-
 // acquire reports whether c can take a request, and counts it in.
 func (c *conn) acquire() bool {
 	c.mu.Lock()
@@ -156,8 +146,19 @@ func (c *conn) acquire() bool {
 	if c.retired || c.ldap.IsClosing() {
 		return false
 	}
+	if c.users == 0 {
+		c.busy = monotonic()
+	}
 	c.users++
 	return true
+}
+
+// quiet reports whether c has been asked something and nothing has come over it
+// for d.
+func (c *conn) quiet(d time.Duration) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.users > 0 && monotonic()-max(c.busy, c.guard.heard.Load()) > int64(d)
 }
 
 // dead reports whether c takes no more requests.
@@ -237,6 +238,8 @@ type guard struct {
 	net.Conn
 	timeout time.Duration // for each write; 0 = none
 	writes  atomic.Int64
+	heard   atomic.Int64  // monotonic time when something was read last
+	server  *atomic.Int64 // the same, of all connections to the server; may be nil
 	refused atomic.Pointer[error]
 
 	head [6]byte // tag and length of the message that is beginning
@@ -267,6 +270,13 @@ func (g *guard) Write(p []byte) (int, error) {
 // none at all.
 func (g *guard) Read(p []byte) (int, error) {
 	n, err := g.Conn.Read(p)
+	if n > 0 {
+		now := monotonic()
+		g.heard.Store(now)
+		if g.server != nil {
+			g.server.Store(now)
+		}
+	}
 	if e := g.follow(p[:n]); e != nil {
 		g.refused.Store(&e)
 		return 0, e

@@ -290,11 +290,13 @@ func TestE4_APasswordWithoutAnAnswerIsNotSentAgain(t *testing.T) {
 	for _, fate := range []int64{swallow, cut, swallow, cut} {
 		for _, reuse := range []bool{false, true} { // a new connection, or one that has been used
 			first.fate.Store(deliver)
+			second.fate.Store(deliver)
 			if reuse {
 				wantReason(t, "delivered", d.Bind(t.Context(), a, secret.New(memdir.SamplePassword)), "")
 			}
 			before := first.binds.Load() + second.binds.Load()
-			first.fate.Store(fate)
+			first.fate.Store(fate) // whichever of them is asked
+			second.fate.Store(fate)
 			if err := d.Bind(t.Context(), a, secret.New(memdir.SamplePassword)); !errors.Is(err, ldapauth.ErrUnanswered) {
 				t.Errorf("fate %d: %v", fate, err)
 			}
@@ -351,29 +353,6 @@ func TestAFailedServerIsPassedOverAndComesBack(t *testing.T) {
 		if second.Stats().Searches == asked {
 			break // and now it is the only one
 		}
-	}
-}
-
-func TestARefusedServiceAccountIsNotTriedAtEverySignIn(t *testing.T) {
-	s, c := memory(t, memdir.ActiveDirectory)
-	c.BindPassword = secret.New("Wrong-Service-1")
-	var now atomic.Int64
-	d := openWith(t, c, ldapauth.Options{Now: func() time.Time { return time.Unix(now.Load(), 0) }})
-	for range 10 {
-		_, err := d.FindByName(t.Context(), "jon")
-		if err == nil || denial.ReasonOf(err) != "" || !strings.Contains(err.Error(), "ldap.bind_dn") {
-			t.Fatalf("error %v", err)
-		}
-	}
-	if n := s.Stats().Binds; n != 1 {
-		t.Errorf("%d binds, want 1", n)
-	}
-	now.Store(30) // asking in between does not put it off
-	_, _ = d.FindByName(t.Context(), "jon")
-	now.Store(61)
-	_, _ = d.FindByName(t.Context(), "jon")
-	if n := s.Stats().Binds; n != 2 {
-		t.Errorf("%d binds a minute later, want 2", n)
 	}
 }
 

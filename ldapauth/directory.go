@@ -22,11 +22,14 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net"
 	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"adconnector/ldapauth/secret"
 
 	"github.com/go-ldap/ldap/v3"
 )
@@ -35,24 +38,28 @@ import (
 // many goroutines at once.
 type Directory struct {
 	config  Config
-	label   string // what it is called in messages
-	timeout time.Duration
-	log     *slog.Logger
-	now     func() time.Time
-	tls     *tls.Config
-	service serviceAccount
-	dialect *dialect    // as configured; nil: each server is asked
-	filter  *userFilter // as configured; nil: the dialect's
-	servers []*server
+	label   string        // what it is called in messages
+	timeout time.Duration // of every call
+	// patience is how long a server may say nothing before another is asked.
+	patience time.Duration
+	log      *slog.Logger
+	now      func() time.Time
+	tls      *tls.Config
+	dialer   *net.Dialer
+	service  *restraint
+	dialect  *dialect    // as configured; nil: each server is asked
+	filter   *userFilter // as configured; nil: the dialect's
+	servers  []*server
 
 	called   atomic.Pointer[identity] // nil: not asked yet
 	groups   *cache[group]            // by SID or by normalised DN
 	policies *cache[*policy]          // by DN
 	lockouts *cache[*Lockout]         // by DN; nil: not to be seen
 
-	ctx    context.Context // ends with Close //nolint:containedctx // what connects in the background has no caller's
-	cancel context.CancelFunc
-	wg     sync.WaitGroup // everything that runs in the background
+	ctx     context.Context // ends with Close //nolint:containedctx // what connects in the background has no caller's
+	cancel  context.CancelFunc
+	closing sync.RWMutex   // guards wg against beginning to wait
+	wg      sync.WaitGroup // everything that runs in the background
 }
 
 // Options are what a Directory needs besides its configuration.
@@ -62,6 +69,11 @@ type Options struct {
 	// CheckFile judges the rights on the service account's key or keytab each
 	// time before it is read. Nil: they are as they are.
 	CheckFile CheckFile
+	// ReadSecret reads the file of the service account's password again, so that
+	// a new one is put to use. Nil: the password stays as it is.
+	ReadSecret func(path string) (secret.String, error)
+	// Resolver finds addresses of servers. Nil means the system's.
+	Resolver *net.Resolver
 }
 
 // New returns the directory that c describes. It reads the CA files but does
@@ -90,7 +102,6 @@ func New(c Config, o Options) (*Directory, error) {
 		log:      o.Log,
 		now:      o.Now,
 		tls:      &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
-		service:  service,
 		dialect:  dialects[c.Schema],
 		groups:   newCache[group](c.Groups.Cache.Std(), maxCached),
 		policies: newCache[*policy](policyCache, maxPolicies),
@@ -99,6 +110,10 @@ func New(c Config, o Options) (*Directory, error) {
 	if d.now == nil {
 		d.now = time.Now
 	}
+	d.patience = patience(d.timeout)
+	d.dialer = newDialer(o.Resolver)
+	d.service = &restraint{serviceAccount: service, now: d.now}
+	d.ctx, d.cancel = context.WithCancel(context.Background())
 	if c.UserFilter != "" {
 		d.filter, _ = parseUserFilter(c.UserFilter) // Validate has tried it
 	}
@@ -106,7 +121,7 @@ func New(c Config, o Options) (*Directory, error) {
 		a, _ := parseURL(u) // Validate has tried it
 		d.servers = append(d.servers, newServer(d, a))
 	}
-	d.ctx, d.cancel = context.WithCancel(context.Background())
+	d.spawn(d.keepAlive)
 	return d, nil
 }
 
@@ -167,64 +182,53 @@ func parseCertificates(data []byte) ([]*x509.Certificate, error) {
 
 // Close ends all connections and waits until nothing runs any more.
 func (d *Directory) Close() {
+	d.closing.Lock()
 	d.cancel()
+	d.closing.Unlock()
 	for _, s := range d.servers {
 		s.close()
 	}
 	d.wg.Wait()
 }
 
+// spawn runs f in the background, unless the directory is closed.
+func (d *Directory) spawn(f func()) bool {
+	d.closing.RLock()
+	defer d.closing.RUnlock()
+	if d.ctx.Err() != nil {
+		return false
+	}
+	d.wg.Go(f)
+	return true
+}
+
+// keepAlive asks for next to nothing now and then, so that to each server that
+// was in use one connection stays open. It is bound already: it goes on working
+// while the service account's password is being changed.
+func (d *Directory) keepAlive() {
+	for pause(d.ctx, keepAliveEvery) {
+		for _, s := range d.servers {
+			s.keepAlive()
+		}
+	}
+}
+
 // errClosed is returned by a closed Directory.
 var errClosed = errors.New("the directory is closed")
 
 // candidates returns the servers in the order in which to try them: those in
-// order of preference that are not known to be down, and only then the others.
-// The error is why there is none.
-func (d *Directory) candidates() ([]*server, error) {
-	if d.ctx.Err() != nil {
-		return nil, errClosed
-	}
-	now := d.now()
-	up := make([]*server, 0, len(d.servers))
-	var down []*server
-	var held error
+// order of preference that are well, and the others, for when none of those
+// answers.
+func (d *Directory) candidates() (up, down []*server) {
+	up = make([]*server, 0, len(d.servers))
 	for _, s := range d.servers {
-		switch st, err := s.standing(now); st {
-		case isUp:
+		if s.health.isWell() {
 			up = append(up, s)
-		case isDue:
-			if len(d.servers) > 1 {
-				s.probe()
-			}
+		} else {
 			down = append(down, s)
-		case isDown:
-			down = append(down, s)
-		case isHeld:
-			held = err
 		}
 	}
-	return append(up, down...), held
-}
-
-// search runs the search that build describes on the first server that
-// answers. A connection that turns out dead is replaced and the search done
-// again, once; then the next server has its turn. Errors of LDAP itself are
-// answers: they are returned as they are.
-func (d *Directory) search(ctx context.Context, build func(*dialect) *ldap.SearchRequest) (*ldap.SearchResult, *dialect, error) {
-	servers, last := d.candidates()
-	for _, s := range servers {
-		result, di, err := s.search(ctx, build)
-		if err == nil || !errors.Is(err, errConnection) || errors.Is(err, errTooLarge) {
-			return result, di, err
-		}
-		if ctx.Err() != nil || d.ctx.Err() != nil {
-			return nil, nil, err
-		}
-		note(ctx, func() string { return fmt.Sprintf("%s cannot be asked, the next server is tried: %v", s.url, err) })
-		s.failed(err)
-		last = err
-	}
-	return nil, nil, last
+	return up, down
 }
 
 // request returns a search that dereferences nothing, follows nothing and ends

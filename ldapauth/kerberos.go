@@ -48,6 +48,10 @@ type keytabAccount struct {
 
 func (*keytabAccount) secure(c *tls.Config) *tls.Config { return c }
 
+func (a *keytabAccount) version() string { return stampOf(a.file) }
+
+func (*keytabAccount) lockable() bool { return true }
+
 // names returns the parts of the principal.
 func (a *keytabAccount) names() (user, realm string) {
 	at := strings.LastIndexByte(a.principal, '@')

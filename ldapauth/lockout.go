@@ -183,9 +183,7 @@ func (d *Directory) readLockout(ctx context.Context, dn string, from lockoutAttr
 	if fresh {
 		return l, nil
 	}
-	result, _, err := d.search(ctx, func(*dialect) *ldap.SearchRequest {
-		return request(dn, ldap.ScopeBaseObject, 1, d.timeout, "(objectClass="+from.class+")", []string{from.threshold, from.window, from.duration})
-	})
+	result, _, err := d.search(ctx, func(*dialect) *ldap.SearchRequest { return lockoutRequest(dn, from, d.timeout) })
 	switch {
 	case err == nil && len(result.Entries) == 1:
 		if l, err = parseLockout(dn, result.Entries[0], from); err != nil {
@@ -201,6 +199,11 @@ func (d *Directory) readLockout(ctx context.Context, dn string, from lockoutAttr
 	}
 	d.lockouts.put(dn, l, d.now())
 	return l, nil
+}
+
+// lockoutRequest returns the search for what the entry at dn says.
+func lockoutRequest(dn string, from lockoutAttributes, timeout time.Duration) *ldap.SearchRequest {
+	return request(dn, ldap.ScopeBaseObject, 1, timeout, "(objectClass="+from.class+")", []string{from.threshold, from.window, from.duration})
 }
 
 // defaultWindow is Active Directory's, for one that is not shown.

@@ -6,6 +6,8 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -121,6 +123,24 @@ func find(t testing.TB, d *ldapauth.Directory, name string) *ldapauth.Account {
 		t.Fatal(err)
 	}
 	return a
+}
+
+// A journal keeps what is written to it, by several at once.
+type journal struct {
+	mu   sync.Mutex
+	text strings.Builder
+}
+
+func (j *journal) Write(p []byte) (int, error) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.Write(p)
+}
+
+func (j *journal) String() string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.text.String()
 }
 
 // wantReason fails the test unless err is a denial for want; "" means no error

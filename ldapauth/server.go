@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"adconnector/ldapauth/secret"
@@ -14,11 +15,6 @@ import (
 )
 
 const (
-	// downFor is how long a server that failed is passed over.
-	downFor = 10 * time.Second
-	// refusedFor is how long a server is left alone that refused the service
-	// account: to ask again at every sign-in would lock that account.
-	refusedFor = time.Minute
 	// busy is how many searches may be under way on a connection before
 	// another one is opened. One connection carries thousands a second.
 	busy = 16
@@ -26,24 +22,27 @@ const (
 	// is shorter than what firewalls and servers allow, since a bind on a
 	// connection that silently died cannot be repeated.
 	bindIdle = 20 * time.Second
+	// keepAliveEvery is how often a connection that nobody needs is used. It is
+	// shorter than the idle timeouts that servers have: 15 minutes in Active
+	// Directory, seldom less than one elsewhere.
+	keepAliveEvery = 25 * time.Second
 )
 
-var (
-	errNoAnswer = errors.New("no answer within ldap.timeout")
-	errRefused  = errors.New("the directory refuses the service account")
-)
+var errNoAnswer = errors.New("no answer within ldap.timeout")
 
 // A server is one server of the directory with its connections.
 type server struct {
 	address
-	d *Directory
+	d      *Directory
+	ctx    context.Context // ends with the use of the server //nolint:containedctx // what connects in the background has no caller's
+	cancel context.CancelFunc
+	health health
+	heard  atomic.Int64 // monotonic time when anything came from the server
 
 	mu      sync.Mutex
-	closed  bool
 	service []*conn
 	dialing *attempt
-	down    time.Time // until when it is passed over; zero: it is up
-	refused error     // why it must not even be tried as the last resort
+	grown   int64 // monotonic time of the last connection that was tried for want of more
 	idle    []*idleConn
 
 	binds chan struct{} // one token for each bind connection in use
@@ -63,82 +62,51 @@ type idleConn struct {
 }
 
 func newServer(d *Directory, a address) *server {
-	return &server{address: a, d: d, binds: make(chan struct{}, d.config.Pool.Bind)}
+	s := &server{address: a, d: d, binds: make(chan struct{}, d.config.Pool.Bind)}
+	s.ctx, s.cancel = context.WithCancel(d.ctx)
+	s.health = health{look: s.look, spawn: d.spawn, ctx: s.ctx, now: d.now, log: d.log.With("server", a.url)}
+	return s
 }
 
-// standing says whether a server may be used.
-type standing int
-
-const (
-	isUp   standing = iota
-	isDue           // down, but for long enough to look again
-	isDown          // down; only for when no other is left
-	isHeld          // must be left alone
-)
-
-// standing returns whether s may be used at now, and if not at all, why.
-func (s *server) standing(now time.Time) (standing, error) {
+// look connects anew and returns when it is known what comes of it.
+func (s *server) look() {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	switch {
-	case s.down.IsZero():
-		return isUp, nil
-	case !now.Before(s.down):
-		return isDue, nil
-	case s.refused != nil:
-		return isHeld, s.refused
-	}
-	return isDown, nil
+	a := s.connecting()
+	s.mu.Unlock()
+	<-a.done
 }
 
-// failed records that s could not be used. Requests go to the other servers
-// for a while, after which s is tried in the background.
-func (s *server) failed(err error) {
+// silentSince records that s was asked something and the asker has lost its
+// patience. A server that has said anything since is not silent, however long
+// the one answer takes.
+func (s *server) silentSince(asked int64) {
+	if s.heard.Load() < asked {
+		s.doubt(errSilent)
+	}
+}
+
+// lost records that a service connection broke under a request. With others at
+// hand that says nothing of the server.
+func (s *server) lost(err error) {
 	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closed {
-		return
-	}
-	wasUp := s.down.IsZero()
-	s.down, s.refused = s.d.now().Add(downFor), nil
-	if errors.Is(err, errRefused) {
-		s.down, s.refused = s.d.now().Add(refusedFor), err
-	}
-	if wasUp {
-		s.d.log.Warn("directory server failed", "server", s.url, "error", err)
+	usable := s.usable()
+	s.mu.Unlock()
+	if !usable {
+		s.doubt(err)
 	}
 }
 
-// recovered records that s answers again.
-func (s *server) recovered() {
-	if !s.down.IsZero() {
-		s.d.log.Info("directory server is back", "server", s.url)
-	}
-	s.down, s.refused = time.Time{}, nil
-}
-
-// search runs one search on s, a second time on a fresh connection if the
-// first one had died.
-func (s *server) search(ctx context.Context, build func(*dialect) *ldap.SearchRequest) (*ldap.SearchResult, *dialect, error) {
-	for try := 0; ; try++ {
-		c, err := s.connection(ctx, try > 0)
-		if err != nil {
-			return nil, nil, err
-		}
-		start := time.Now()
-		r := build(c.dialect)
-		result, err := c.search(ctx, &s.d.wg, r)
-		noteSearch(ctx, s.url, r, result, err, time.Since(start))
-		switch {
-		case ldap.IsErrorAnyOf(err, ldap.LDAPResultBusy, ldap.LDAPResultUnavailable):
-			return nil, nil, fmt.Errorf("%w: %s: %w", errConnection, s.url, err)
-		case !errors.Is(err, errConnection):
-			return result, c.dialect, err
-		case time.Since(start) >= s.d.timeout:
-			return nil, nil, fmt.Errorf("%w: %s: %w", errConnection, s.url, errNoAnswer)
-		case try > 0 || ctx.Err() != nil:
-			return nil, nil, fmt.Errorf("%s: %w", s.url, err)
-		}
+// doubt passes s over until it was looked at. Its bind connections go: a
+// password that is sent over one that has silently died is lost.
+func (s *server) doubt(err error) {
+	s.health.doubt(err)
+	s.mu.Lock()
+	idle := s.idle
+	s.idle = nil
+	s.mu.Unlock()
+	for _, w := range idle {
+		w.timer.Stop()
+		w.close()
 	}
 }
 
@@ -147,17 +115,13 @@ func (s *server) search(ctx context.Context, build func(*dialect) *ldap.SearchRe
 // a new one.
 func (s *server) connection(ctx context.Context, fresh bool) (*conn, error) {
 	s.mu.Lock()
-	if s.closed {
-		s.mu.Unlock()
-		return nil, errClosed
-	}
 	if !fresh {
 		if c := s.leastBusy(); c != nil {
 			s.mu.Unlock()
 			return c, nil
 		}
 	}
-	a := s.dial()
+	a := s.connecting()
 	s.mu.Unlock()
 
 	select {
@@ -181,92 +145,122 @@ func (s *server) leastBusy() *conn {
 	s.service = slices.DeleteFunc(s.service, (*conn).dead)
 	var best *conn
 	for _, c := range s.service {
-		if best == nil || c.load() < best.load() {
+		if (best == nil || c.load() < best.load()) && !c.quiet(s.d.patience) {
 			best = c
 		}
 	}
 	if best == nil || !best.acquire() {
 		return nil
 	}
-	if best.load() > busy && len(s.service) < s.d.config.Pool.Search {
-		s.dial()
+	if best.load() > busy && len(s.service) < s.d.config.Pool.Search && monotonic()-s.grown > int64(s.d.patience) {
+		s.connecting()
 	}
 	return best
 }
 
-// probe looks in the background whether s is back.
-func (s *server) probe() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if !s.closed {
-		s.dial()
-	}
+// usable reports whether a request would find a service connection. The caller
+// holds the lock.
+func (s *server) usable() bool {
+	return slices.ContainsFunc(s.service, func(c *conn) bool { return !c.dead() && !c.quiet(s.d.patience) })
 }
 
-// dial starts making a service connection, unless that is under way. It does
-// not end with the request that asked for it: others wait for it too. The
+// connecting starts making a service connection, unless that is under way. It
+// does not end with the request that asked for it: others wait for it too. The
 // caller holds the lock.
-func (s *server) dial() *attempt {
+func (s *server) connecting() *attempt {
 	if s.dialing != nil {
 		return s.dialing
 	}
 	a := &attempt{done: make(chan struct{})}
-	if s.refused != nil && s.d.now().Before(s.down) {
-		a.err = s.refused
-		close(a.done)
-		return a
-	}
 	s.dialing = a
-	s.d.wg.Go(func() {
-		c, err := s.connect(s.d.ctx)
-		if err != nil {
-			s.failed(err)
-		}
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		s.dialing = nil
-		if err == nil && s.closed {
-			c.close()
-			c, err = nil, errClosed
-		}
-		if err == nil {
-			s.service = append(s.service, c)
-			s.recovered()
-		}
-		a.conn, a.err = c, err
+	if !s.d.spawn(func() { s.connect(a) }) {
+		a.err = errClosed
 		close(a.done)
-	})
+	}
 	return a
 }
 
-// connect returns a new service connection: bound, and with its dialect known.
-func (s *server) connect(ctx context.Context) (*conn, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, s.d.timeout, errNoAnswer)
+// connect makes the connection of a and records what that says of the server.
+func (s *server) connect(a *attempt) {
+	defer close(a.done)
+	ctx, cancel := context.WithTimeoutCause(s.ctx, s.d.timeout, errNoAnswer)
 	defer cancel()
-	c, err := dial(ctx, s.address, s.d.service.secure(s.d.tls), s.d.config.StartTLS, s.d.timeout)
-	if err != nil {
-		return nil, err
-	}
-	stop := context.AfterFunc(ctx, c.close)
-	err = s.introduce(ctx, c)
-	if !stop() {
-		err = context.Cause(ctx)
-	}
-	if err != nil {
+	c, err := s.newConnection(ctx)
+
+	s.mu.Lock()
+	s.dialing = nil
+	if err == nil && s.ctx.Err() != nil {
 		c.close()
-		return nil, fmt.Errorf("%s: %w", s.url, err)
+		err = errClosed
 	}
-	return c, nil
+	if err == nil {
+		s.add(c)
+	} else {
+		s.grown = monotonic()
+	}
+	usable := s.usable()
+	s.mu.Unlock()
+
+	if a.conn, a.err = c, err; err == nil || !usable || !s.health.isWell() {
+		s.health.found(err)
+	}
 }
 
-// introduce binds as the service account and learns what kind of server it is.
+// add puts a new service connection into use. After a trouble it replaces those
+// over which nothing has come since: a firewall may have forgotten them. The
+// caller holds the lock.
+func (s *server) add(c *conn) {
+	since, troubled := s.health.troubledSince()
+	s.service = slices.DeleteFunc(s.service, func(old *conn) bool {
+		if old.dead() {
+			return true
+		}
+		if troubled && old.guard.heard.Load() < since {
+			old.retire()
+			return true
+		}
+		return false
+	})
+	if len(s.service) >= s.d.config.Pool.Search {
+		s.service[0].retire()
+		s.service = s.service[1:]
+	}
+	s.service = append(s.service, c)
+}
+
+// newConnection returns a new service connection: bound, and with its dialect
+// known.
+func (s *server) newConnection(ctx context.Context) (*conn, error) {
+	if err := s.d.service.held(); err != nil {
+		return nil, fmt.Errorf("%s: %w", s.url, err)
+	}
+	return patiently(ctx, s.d.patience, func(ctx context.Context) (*conn, error) {
+		c, err := s.dial(ctx, s.d.service.secure(s.d.tls))
+		if err != nil {
+			return nil, err
+		}
+		stop := context.AfterFunc(ctx, c.close)
+		err = s.introduce(ctx, c)
+		if !stop() {
+			err = s.explainSilence(context.Cause(ctx))
+		}
+		if err != nil {
+			c.close()
+			return nil, fmt.Errorf("%s: %w", s.url, err)
+		}
+		return c, nil
+	})
+}
+
+// introduce binds as the service account, learns what kind of server it is and
+// sees it answer a search. The error says what to change.
 func (s *server) introduce(ctx context.Context, c *conn) error {
 	err := s.greet(ctx, c)
 	if cause := c.guard.cause(); err != nil && cause != nil && !errors.Is(err, cause) {
-		return cause // not merely that the connection is closed
+		return s.explainAlert(c, cause) // not merely that the connection is closed
 	}
-	if err != nil && !answered(err) && c.ldap.IsClosing() && !s.tls && !s.d.config.StartTLS {
-		return fmt.Errorf("hangs up when spoken to in clear on port %s: if it speaks TLS, write ldaps://, else check the port (%w)", s.port, err)
+	if err != nil && !answered(err) && c.ldap.IsClosing() {
+		return s.explainHangup(err)
 	}
 	return err
 }
@@ -275,28 +269,50 @@ func (s *server) greet(ctx context.Context, c *conn) (err error) {
 	if c.as, err = s.d.service.bind(ctx, s, c); err != nil {
 		return err
 	}
-	if c.dialect = s.d.dialect; c.dialect != nil {
-		return nil
-	}
 	root, err := readRoot(c, s.d.timeout)
-	if err != nil {
+	switch {
+	case err == nil && s.d.dialect == nil:
+		if c.dialect, err = recognise(root); err != nil {
+			return err
+		}
+	case err != nil && (s.d.dialect == nil || !answered(err) || overloaded(err)):
 		return err
+	default:
+		c.dialect = s.d.dialect
 	}
-	c.dialect, err = recognise(root)
-	return err
+	// A server that is starting or shutting down accepts binds and refuses the
+	// rest. What else it says of the base is for the one to read who asks.
+	_, err = c.ldap.Search(request(s.d.config.BaseDN[0], ldap.ScopeBaseObject, 1, s.d.timeout, "(objectClass=*)", []string{"1.1"}))
+	if err != nil && (!answered(err) || overloaded(err)) {
+		return fmt.Errorf("reading the base: %w", inWords(err))
+	}
+	if s.d.service.wantsLimits() {
+		s.learnLimits(c, root)
+	}
+	return nil
 }
 
-// serviceBindError says what to do about a refused service account.
-func serviceBindError(err error) error {
-	switch {
-	case ldap.IsErrorAnyOf(err, ldap.LDAPResultInvalidCredentials, ldap.LDAPResultInvalidDNSyntax,
-		ldap.LDAPResultNoSuchObject, ldap.LDAPResultInappropriateAuthentication, ldap.LDAPResultUnwillingToPerform,
-		ldap.LDAPResultConstraintViolation):
-		return fmt.Errorf("%w: check ldap.bind_dn and ldap.bind_password_file (%w)", errRefused, inWords(err))
-	case ldap.IsErrorAnyOf(err, ldap.LDAPResultStrongAuthRequired, ldap.LDAPResultConfidentialityRequired):
-		return fmt.Errorf("the directory takes no passwords in clear: write ldaps:// or set ldap.start_tls: true (%w)", inWords(err))
+// keepAlive uses one of the service connections, unless they are in use anyway.
+// A loss is noticed and made good before somebody waits for it.
+func (s *server) keepAlive() {
+	s.mu.Lock()
+	s.service = slices.DeleteFunc(s.service, (*conn).dead)
+	var c *conn
+	if len(s.service) > 0 && s.service[0].load() == 0 {
+		c = s.service[0]
 	}
-	return fmt.Errorf("binding as the service account: %w", inWords(err))
+	s.mu.Unlock()
+	if c == nil || !c.acquire() {
+		return
+	}
+	s.d.spawn(func() {
+		defer c.release()
+		_, err := c.ldap.Search(request("", ldap.ScopeBaseObject, 1, s.d.timeout, "(objectClass=*)", []string{"1.1"}))
+		if err := c.failure(err); err != nil {
+			c.retire()
+			s.lost(fmt.Errorf("%s: %w", s.url, err))
+		}
+	})
 }
 
 // readRoot reads what the server tells of itself.
@@ -311,20 +327,26 @@ func readRoot(c *conn, timeout time.Duration) (*ldap.Entry, error) {
 	return r.Entries[0], nil
 }
 
-// bind sends one bind with dn and password. sent reports whether the password
-// can have reached the server; if it cannot, others may be asked instead.
-func (s *server) bind(ctx context.Context, dn string, password secret.String) (result *ldap.SimpleBindResult, sent bool, err error) {
-	release, err := s.bindSlot(ctx)
+// bind sends one bind with dn and password and waits for the answer until ctx
+// ends, but for a connection only until connect ends. sent reports whether the
+// password can have reached the server; if it cannot, others may be asked
+// instead.
+func (s *server) bind(ctx, connect context.Context, dn string, password secret.String) (result *ldap.SimpleBindResult, sent bool, err error) {
+	release, err := s.bindSlot(connect)
 	if err != nil {
 		return nil, false, err
 	}
 	defer release()
 	for {
-		c, reused, err := s.bindConnection(ctx)
+		c, reused, err := s.bindConnection(connect)
 		if err != nil {
+			s.blame(ctx, err)
 			return nil, false, err
 		}
+		asked := monotonic()
+		silent := time.AfterFunc(s.d.patience, func() { s.silentSince(asked) })
 		result, sent, err = c.bind(ctx, dn, password)
+		silent.Stop()
 		if err == nil || c.failure(err) == nil {
 			s.keep(c, err)
 			return result, sent, err
@@ -338,13 +360,11 @@ func (s *server) bind(ctx context.Context, dn string, password secret.String) (r
 
 // bindSlot waits until one more connection may carry a password.
 func (s *server) bindSlot(ctx context.Context) (release func(), err error) {
-	wait, cancel := context.WithTimeoutCause(ctx, s.d.timeout, errNoAnswer)
-	defer cancel()
 	select {
 	case s.binds <- struct{}{}:
 		return func() { <-s.binds }, nil
-	case <-wait.Done():
-		return nil, fmt.Errorf("%s: all %d connections for passwords are busy (ldap.pool.bind): %w", s.url, cap(s.binds), context.Cause(wait))
+	case <-ctx.Done():
+		return nil, fmt.Errorf("%s: all %d connections for passwords are busy (ldap.pool.bind): %w", s.url, cap(s.binds), context.Cause(ctx))
 	}
 }
 
@@ -362,12 +382,25 @@ func (s *server) bindConnection(ctx context.Context) (c *conn, reused bool, err 
 		last.close()
 	}
 	s.mu.Unlock()
-	ctx, cancel := context.WithTimeoutCause(ctx, s.d.timeout, errNoAnswer)
-	defer cancel()
-	stop := context.AfterFunc(s.d.ctx, cancel)
-	defer stop()
-	c, err = dial(ctx, s.address, s.d.tls, s.d.config.StartTLS, s.d.timeout)
+	c, err = s.dialBind(ctx)
 	return c, false, err
+}
+
+// dialBind returns a new connection that is bound as nobody.
+func (s *server) dialBind(ctx context.Context) (*conn, error) {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	stop := context.AfterFunc(s.ctx, func() { cancel(errClosed) })
+	defer stop()
+	return s.dial(ctx, s.d.tls)
+}
+
+// blame records that no connection to s could be had, unless the caller just
+// went away.
+func (s *server) blame(ctx context.Context, err error) {
+	if ctx.Err() == nil || errors.Is(context.Cause(ctx), errNoAnswer) {
+		s.doubt(err)
+	}
 }
 
 // keep holds a bind connection ready for the next password if the last answer
@@ -380,7 +413,7 @@ func (s *server) keep(c *conn, err error) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed {
+	if s.ctx.Err() != nil {
 		c.close()
 		return
 	}
@@ -400,8 +433,9 @@ func (s *server) drop(w *idleConn) {
 // close ends all connections.
 func (s *server) close() {
 	s.mu.Lock()
+	s.cancel()
 	service, idle := s.service, s.idle
-	s.service, s.idle, s.closed = nil, nil, true
+	s.service, s.idle = nil, nil
 	s.mu.Unlock()
 	for _, c := range service {
 		c.close()

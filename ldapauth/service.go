@@ -2,6 +2,7 @@ package ldapauth
 
 import (
 	"context"
+	"crypto/sha256"
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -26,9 +28,26 @@ type serviceAccount interface {
 	// bind introduces the service account on c and returns as whom the server
 	// knows it, "" if that cannot be told. It ends when c is closed.
 	bind(ctx context.Context, s *server, c *conn) (as string, err error)
+	// version tells what the account shows from what it showed before: it
+	// changes with the password, the certificate or the keytab.
+	version() string
+	// lockable reports whether an account can be locked by what it shows.
+	lockable() bool
 	// check says how the account introduces itself, now that the server has
 	// accepted it as as, and what will keep it from doing so.
 	check(r *report, as string, now time.Time)
+}
+
+// stampOf returns what changes when one of the files does: a look at the folder
+// alone, so that it can be done often.
+func stampOf(files ...string) string {
+	var b strings.Builder
+	for _, f := range files {
+		if info, err := os.Stat(f); err == nil {
+			fmt.Fprintf(&b, "%d/%d,", info.ModTime().UnixNano(), info.Size())
+		}
+	}
+	return b.String()
 }
 
 // CheckFile judges the rights on a file that holds a secret: the error says that
@@ -54,7 +73,7 @@ func newServiceAccount(c *Config, o Options) (serviceAccount, error) {
 		if !sendable(c.BindPassword) {
 			return nil, errors.New("bind_password: is missing or empty")
 		}
-		return &passwordAccount{c.BindDN, c.BindPassword}, nil
+		return &passwordAccount{dn: c.BindDN, file: string(c.BindPasswordFile), read: o.ReadSecret, log: o.Log, password: c.BindPassword}, nil
 	}
 	return anonymous{}, nil
 }
@@ -64,6 +83,10 @@ type anonymous struct{}
 
 func (anonymous) secure(c *tls.Config) *tls.Config { return c }
 
+func (anonymous) version() string { return "" }
+
+func (anonymous) lockable() bool { return false }
+
 func (anonymous) bind(context.Context, *server, *conn) (string, error) { return "", nil }
 
 func (anonymous) check(r *report, _ string, _ time.Time) {
@@ -72,15 +95,52 @@ func (anonymous) check(r *report, _ string, _ time.Time) {
 
 // passwordAccount sends a name and a password (RFC 4513, section 5.1.3).
 type passwordAccount struct {
-	dn       string
+	dn   string
+	file string // that holds the password; "" = none
+	read func(path string) (secret.String, error)
+	log  *slog.Logger
+
+	mu       sync.Mutex
 	password secret.String
+	stamp    string // of the file when it was read last
 }
 
 func (*passwordAccount) secure(c *tls.Config) *tls.Config { return c }
 
+func (*passwordAccount) lockable() bool { return true }
+
+// version returns a digest of the password.
+func (a *passwordAccount) version() string {
+	sum := sha256.Sum256([]byte(a.current().Reveal()))
+	return string(sum[:])
+}
+
+// current returns the password as its file holds it now. What cannot be read or
+// sent changes nothing: the file may be about to be replaced.
+func (a *passwordAccount) current() secret.String {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.file == "" || a.read == nil {
+		return a.password
+	}
+	stamp := stampOf(a.file)
+	if stamp == a.stamp {
+		return a.password
+	}
+	p, err := a.read(a.file)
+	switch {
+	case err != nil:
+		a.log.Warn("the service account's password cannot be read again; the one from before is used", "error", err)
+	case sendable(p):
+		a.password = p
+	}
+	a.stamp = stamp
+	return a.password
+}
+
 func (a *passwordAccount) bind(_ context.Context, _ *server, c *conn) (string, error) {
-	if err := c.ldap.Bind(a.dn, a.password.Reveal()); err != nil {
-		return "", serviceBindError(err)
+	if err := c.ldap.Bind(a.dn, a.current().Reveal()); err != nil {
+		return "", explainServiceBind(a.dn, err)
 	}
 	return a.dn, nil
 }
@@ -139,6 +199,10 @@ func (a *certificateAccount) current() *tls.Certificate {
 	}
 	return a.last.Load()
 }
+
+func (a *certificateAccount) version() string { return stampOf(a.certFile, a.keyFile) }
+
+func (*certificateAccount) lockable() bool { return false }
 
 // bind asks to be taken for the owner of the certificate. A domain controller
 // does so by itself if the connection was encrypted from the first byte, and
