@@ -204,6 +204,51 @@ func (k *check) directory(ctx context.Context) {
 	for _, f := range d.Check(ctx) {
 		k.say(levels[f.Level], "%s: %s", f.Subject, f.Text)
 	}
+	if k.config.Password == nil {
+		return
+	}
+	for _, l := range d.UsualLockouts(ctx) {
+		k.lockout(&l)
+	}
+}
+
+// roomy is a number of failures for the directory to lock after that leaves
+// people room to mistype while somebody attacks.
+const roomy = 5
+
+// lockout compares when the directory locks accounts with what is let through
+// to it.
+func (k *check) lockout(l *ldapauth.DomainLockout) {
+	t := k.config.Password.Throttle
+	known, unknown, all := t.Lets(l.Threshold)
+	here := fmt.Sprintf("here at most %d are let through", all)
+	if t.KnownAddresses > 0 {
+		here = fmt.Sprintf("here at most %d are let through, at most %d of them from known addresses and %d from others", all, known, unknown)
+	}
+	say := func(level Level, format string, args ...any) {
+		k.say(level, "password.throttle: %s: %s; %s", l.Domain, fmt.Sprintf(format, args...), here)
+	}
+	within := "until a right one"
+	if l.Window < ldapauth.Forever {
+		within = "within " + setting.Duration(l.Window).String()
+	}
+	locks := fmt.Sprintf("the directory locks an account after %d wrong passwords %s (%s)", l.Threshold, within, l.Policy)
+	switch {
+	case errors.Is(l.Err, ldapauth.ErrNoLockoutPolicy):
+		say(Warning, "nobody knows when the directory locks an account: if it does, set ldap.password_policy_dn")
+	case l.Err != nil:
+		say(Warning, "it cannot be read when the directory locks an account: %v", l.Err)
+	case l.Threshold == 0:
+		say(OK, "the directory locks no account for wrong passwords (%s)", l.Policy)
+	case l.Threshold == 1:
+		say(Failure, "%s, so that no password can be tried and nobody can sign in by one: let it lock after 10 or so", locks)
+	case l.Threshold < roomy:
+		say(Warning, "%s, which leaves little room to mistype: let it lock after 10 or so", locks)
+	case l.Window == ldapauth.Forever:
+		say(Warning, "%s and forgets none by itself: give the policy an interval", locks)
+	default:
+		say(OK, "%s", locks)
+	}
 }
 
 // levels are the directory's levels in the order of ours.

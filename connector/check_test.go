@@ -109,3 +109,28 @@ func TestCheckWarnsBeforeACertificateEnds(t *testing.T) {
 
 // ending makes a certificate that is good for ten days more.
 func ending(c *x509.Certificate) { c.NotAfter = time.Now().AddDate(0, 0, 10) }
+
+// Both numbers stand in one line: when the directory locks, and what is let
+// through to it.
+func TestCheckShowsWhenTheDirectoryLocks(t *testing.T) {
+	for name, tt := range map[string]struct{ policy, throttle, want string }{
+		"memdir":   {"", "", "✓ password.throttle: DC=fabrikam,DC=example: the directory locks an account after 10 wrong passwords within 30m (DC=fabrikam,DC=example); here at most 9 are let through, at most 5 of them from known addresses and 4 from others"},
+		"samba":    {"", "per_account: {failures: 1}", "! password.throttle: DC=corp,DC=example,DC=test: the directory locks an account after 3 wrong passwords within 30m (DC=corp,DC=example,DC=test), which leaves little room to mistype: let it lock after 10 or so; here at most 2 are let through, at most 1 of them from known addresses and 1 from others"},
+		"openldap": {"cn=default,ou=policies,dc=corp,dc=example,dc=test", "known_addresses: 0", "! password.throttle: dc=corp,dc=example,dc=test: the directory locks an account after 3 wrong passwords"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := prepareRig(t, directories()[name](t), "")
+			r.configure("password: {}", "password: {throttle: {"+tt.throttle+"}}")
+			if tt.policy != "" {
+				r.configure("bind_password_file: ldap-password", "bind_password_file: ldap-password\n  password_policy_dn: "+tt.policy)
+			}
+			if text, _ := r.findings(); !strings.Contains(text, tt.want) {
+				t.Errorf("want %q in\n%s", tt.want, text)
+			}
+		})
+	}
+	r := prepareRig(t, directories()["openldap"](t), "")
+	if text, _ := r.findings(); !strings.Contains(text, "! password.throttle: dc=corp,dc=example,dc=test: nobody knows when") || !strings.Contains(text, "password_policy_dn") {
+		t.Errorf("without a policy:\n%s", text)
+	}
+}

@@ -345,6 +345,25 @@ func (s *Domains) Lockout(ctx context.Context, a *Account) (Lockout, error) {
 	return a.directory.Lockout(ctx, a)
 }
 
+// A DomainLockout is what one directory does about wrong passwords, or why that
+// is not known.
+type DomainLockout struct {
+	Domain string // what the directory is called
+	Lockout
+	Err error
+}
+
+// UsualLockouts returns for each directory what [Directory.UsualLockout] does.
+func (s *Domains) UsualLockouts(ctx context.Context) []DomainLockout {
+	found := make([]DomainLockout, len(s.list))
+	ask(s.list, func(i int, d *Directory) (*Account, error) {
+		found[i].Domain = d.label
+		found[i].Lockout, found[i].Err = d.UsualLockout(ctx)
+		return nil, nil
+	})
+	return found
+}
+
 // Groups returns the names of the groups of a in the directory that it came
 // from; see [Directory.Groups].
 func (s *Domains) Groups(ctx context.Context, a *Account) ([]string, error) {

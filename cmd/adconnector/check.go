@@ -14,7 +14,8 @@ func checkCommand() *cli.Command {
 		Name: "check", Usage: "look at configuration, certificates and directory, and say what to do",
 		Description: `Looks at everything that the configuration names: the server certificate, the CA files, each
 directory server (reachable, its certificate, the service account, the base, one search for a user
-and one for a group, its clock) and the relying parties. Nothing is changed and nobody is signed in.
+and one for a group, its clock), when it locks accounts and how many guesses are let through, and the
+relying parties. Nothing is changed and nobody is signed in.
 
    ✓ fine    ! works, but look at it    ✗ does not work
 

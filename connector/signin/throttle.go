@@ -70,6 +70,23 @@ func (c ThrottleConfig) Validate() error {
 	return p.Err()
 }
 
+// Lets returns how many wrong passwords for one account c lets through, from
+// addresses that are known for it, from others, and from all together, where
+// the directory locks accounts after threshold failures (0: never).
+func (c ThrottleConfig) Lets(threshold int) (known, unknown, all int) {
+	n, split := c.PerAccount.Failures, c.KnownAddresses > 0
+	known, unknown, all = n, n, n
+	if split {
+		all = 2 * n
+	}
+	if threshold == 0 {
+		return known, unknown, all
+	}
+	r := rule{split: split, lock: lock{threshold: threshold}}
+	share, most := r.budget()
+	return min(known, most), min(unknown, share), min(all, most)
+}
+
 func (l Limit) validate() error {
 	var p setting.Problems
 	if l.Failures < 1 || l.Failures > maxFailures {
@@ -105,12 +122,13 @@ type throttle struct {
 	known                             *knownAddresses // nil: all addresses are the same
 
 	// usual is what the directory does for accounts in general, as far as that
-	// has been seen. Names that nobody has are treated by it, so that they look
-	// like those that somebody has.
+	// has been seen; of several domains, the strictest. Names that nobody has are
+	// treated by it, so that they look like those that somebody has.
 	usual atomic.Pointer[lock]
 
-	mu   sync.Mutex
-	said map[string]bool // what has been logged, once and for all
+	mu     sync.Mutex
+	usuals map[string]lock // by policy
+	said   map[string]bool // what has been logged, once and for all
 }
 
 func newThrottle(c ThrottleConfig, d Directory, log *slog.Logger, now func() time.Time) *throttle {
@@ -124,6 +142,7 @@ func newThrottle(c ThrottleConfig, d Directory, log *slog.Logger, now func() tim
 		names:     newLimiter("user name", now),
 		accounts:  newLimiter("account", now),
 		seed:      maphash.MakeSeed(),
+		usuals:    map[string]lock{},
 		said:      map[string]bool{},
 	}
 	if c.KnownAddresses > 0 {
@@ -242,12 +261,31 @@ func (t *throttle) lockOf(ctx context.Context, a *ldapauth.Account) (lock, error
 		t.once(l.Policy, "the directory locks an account after a single wrong password, so no password can be tried without locking somebody out; let it lock after 10 or so", "policy", l.Policy)
 	}
 	k := lock{threshold: l.Threshold, window: l.Window, prolonged: l.Prolonged}
-	if l.Usual && *t.usual.Load() != k {
-		usual := k
-		t.usual.Store(&usual)
+	if l.Usual {
+		t.learnUsual(l.Policy, k)
 	}
 	k.failures, k.asOf, k.until = l.Failures, l.AsOf, l.Until
 	return k, nil
+}
+
+// maxUsuals is more than anybody has domains.
+const maxUsuals = 1000
+
+// learnUsual keeps what a policy does for accounts in general.
+func (t *throttle) learnUsual(policy string, k lock) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if old, ok := t.usuals[policy]; ok && old == k || !ok && len(t.usuals) >= maxUsuals {
+		return
+	}
+	t.usuals[policy] = k
+	strictest := lock{}
+	for _, x := range t.usuals {
+		if x.threshold > 0 && (strictest.threshold == 0 || x.threshold < strictest.threshold) {
+			strictest = x
+		}
+	}
+	t.usual.Store(&strictest)
 }
 
 // maxSaid bounds what is remembered to have been logged.
