@@ -65,7 +65,7 @@ type check struct {
 }
 
 func (k *check) say(l Level, format string, args ...any) {
-	k.found(Finding{l, fmt.Sprintf(format, args...)})
+	k.found(Finding{l, Printable(fmt.Sprintf(format, args...))})
 }
 
 func (k *check) serverCertificate() {
@@ -195,9 +195,9 @@ func (k *check) directory(ctx context.Context) {
 	for key, path := range k.config.serviceKeys() {
 		k.rights(key, path)
 	}
-	d, err := ldapauth.NewDomains(k.config.LDAP, ldapauth.Options{Log: discard, CheckFile: private.Check})
+	d, err := openDirectory(k.config)
 	if err != nil {
-		k.say(Failure, "ldap: %v", err)
+		k.say(Failure, "%v", err)
 		return
 	}
 	defer d.Close()

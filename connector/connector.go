@@ -300,6 +300,15 @@ func (c *Connector) makeService(audit io.Writer, dir *private.Dir) (*signin.Serv
 		}
 		c.audit, audit = f, f
 	}
+	o := c.policy()
+	o.DataDir, o.Audit = dir, signin.NewAudit(audit)
+	service, err := signin.New(o)
+	c.service = service
+	return service, err
+}
+
+// policy is what the configuration says of sign-ins.
+func (c *Connector) policy() signin.Options {
 	o := signin.Options{
 		Directory:       c.directory,
 		ProofTimeout:    c.config.LDAP.Timeout.Std() + proofMargin,
@@ -310,9 +319,7 @@ func (c *Connector) makeService(audit io.Writer, dir *private.Dir) (*signin.Serv
 		AllowExpiredPassword:    c.config.LDAP.AllowExpiredPassword,
 		AllowMustChangePassword: c.config.LDAP.AllowMustChangePassword,
 
-		DataDir: dir,
-		Audit:   signin.NewAudit(audit),
-		Log:     c.log,
+		Log: c.log,
 	}
 	if c.verifier != nil {
 		o.Verifier = c.verifier
@@ -324,9 +331,7 @@ func (c *Connector) makeService(audit io.Writer, dir *private.Dir) (*signin.Serv
 		o.Throttle = p.Throttle
 		o.PasswordFrom = rangesOrNil(p.IPRanges)
 	}
-	service, err := signin.New(o)
-	c.service = service
-	return service, err
+	return o
 }
 
 // rangesOrNil returns nil, which means everywhere, when no range is configured.

@@ -43,7 +43,7 @@ var rules = []struct{ pkg, ours, theirs string }{
 	// Floor 4: one package for each upstream; they do not know each other.
 	{"connector/wsfed", "connector/signin connector/token connector/web ldapauth/setting", "net/http"},
 	// Floor 5: assembly.
-	{"connector", "connector/front connector/iprange connector/private connector/signin connector/token connector/watch connector/web connector/wsfed ldapauth ldapauth/certauth ldapauth/secret ldapauth/setting", "gopkg.in/yaml.v3 net/http"},
+	{"connector", "connector/front connector/iprange connector/private connector/signin connector/token connector/watch connector/web connector/wsfed ldapauth ldapauth/certauth ldapauth/denial ldapauth/secret ldapauth/setting", "gopkg.in/yaml.v3 net/http"},
 	// Floor 6: the program.
 	{"connector/browser", "", "net/http"},
 	{"connector/demo", "connector connector/browser connector/private ldapauth/memdir ldapauth/testca", "net/http github.com/beevik/etree github.com/russellhaering/goxmldsig"},

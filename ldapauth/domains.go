@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 
 	"adconnector/ldapauth/denial"
@@ -206,6 +207,13 @@ func (s *Domains) FindByName(ctx context.Context, name string) (*Account, error)
 	if err != nil {
 		return nil, fmt.Errorf("looking for user %q: %w", name, err)
 	}
+	note(ctx, func() string {
+		labels := make([]string, len(list))
+		for i, d := range list {
+			labels[i] = d.label
+		}
+		return fmt.Sprintf("of the %d in ldap.domains, %q can be somebody in: %s", len(s.list), name, strings.Join(labels, ", "))
+	})
 	a, err := only(ask(list, func(i int, d *Directory) (*Account, error) { return d.findRead(ctx, &readings[i]) }))
 	if err != nil {
 		return nil, err

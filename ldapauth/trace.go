@@ -3,8 +3,11 @@ package ldapauth
 import (
 	"context"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/go-ldap/ldap/v3"
 )
@@ -85,13 +88,31 @@ func note(ctx context.Context, say func() string) {
 // scopes are the names of the scopes of a search.
 var scopes = map[int]string{ldap.ScopeBaseObject: "base", ldap.ScopeSingleLevel: "one", ldap.ScopeWholeSubtree: "sub"}
 
+// legible returns filter with everything escaped that cannot be read, as filters
+// escape (RFC 4515, section 3): it finds the same.
+func legible(filter string) string {
+	var b strings.Builder
+	for len(filter) > 0 {
+		r, n := utf8.DecodeRuneInString(filter)
+		if (r != utf8.RuneError || n > 1) && unicode.IsPrint(r) {
+			b.WriteString(filter[:n])
+		} else {
+			for _, c := range []byte(filter[:n]) {
+				fmt.Fprintf(&b, `\%02x`, c)
+			}
+		}
+		filter = filter[n:]
+	}
+	return b.String()
+}
+
 // noteSearch adds a search to the trace of ctx, if there is one.
 func noteSearch(ctx context.Context, server string, r *ldap.SearchRequest, result *ldap.SearchResult, err error, took time.Duration) {
 	t := tracing(ctx)
 	if t == nil {
 		return
 	}
-	s := &SearchStep{Server: server, Base: r.BaseDN, Scope: scopes[r.Scope], Filter: r.Filter, Took: took}
+	s := &SearchStep{Server: server, Base: r.BaseDN, Scope: scopes[r.Scope], Filter: legible(r.Filter), Took: took}
 	if s.Scope == "" {
 		s.Scope = fmt.Sprint(r.Scope)
 	}

@@ -4,6 +4,7 @@ import (
 	"strings"
 	"testing"
 	"time"
+	"unicode"
 
 	"adconnector/ldapauth"
 	"adconnector/ldapauth/denial"
@@ -91,6 +92,29 @@ func TestStateIsTheFirstFactThatBars(t *testing.T) {
 			if got, want := denial.ReasonOf(first), denial.ReasonOf(a.State(time.Now())); got != want {
 				t.Errorf("%s: the first fact bars by %q, the state by %q", name, got, want)
 			}
+		}
+	})
+}
+
+func TestTraceShowsFiltersThatCanBeUsedElsewhere(t *testing.T) {
+	forEachSite(t, func(t *testing.T, s site) {
+		d := open(t, s.config)
+		var tr ldapauth.Trace
+		ctx := ldapauth.WithTrace(t.Context(), &tr)
+		if _, err := d.FindByName(ctx, "zoë*\\"); denial.ReasonOf(err) != denial.NoAccount {
+			t.Errorf("error %v", err)
+		}
+		if _, err := d.Groups(ctx, find(t, d, "jon")); err != nil {
+			t.Fatal(err)
+		}
+		steps, _ := tr.Steps()
+		for _, step := range steps {
+			if q := step.Search; q != nil && strings.ContainsFunc(q.Filter, func(r rune) bool { return !unicode.IsPrint(r) }) {
+				t.Errorf("filter %q", q.Filter)
+			}
+		}
+		if text := traced(&tr); !strings.Contains(text, `=zo\c3\ab\2a\5c)`) {
+			t.Errorf("the name is not there as it was asked for:\n%s", text)
 		}
 	})
 }

@@ -3,7 +3,8 @@
 // upstream.
 //
 // Exit codes: 0 fine, 1 a negative answer or a failure while running, 2 wrong
-// usage or configuration.
+// usage or configuration. Commands that put a question to the directory exit
+// with 2 as well if they get no answer, so that 1 is always a negative one.
 package main
 
 import (
@@ -28,6 +29,7 @@ var version = ""
 const (
 	exitNo    = 1 // a negative answer, or a failure while running
 	exitUsage = 2 // wrong usage or configuration
+	exitFault = 2 // no answer, where 1 is one
 )
 
 // exitError is an error that ends the program with a code of its own. A nil
@@ -69,10 +71,11 @@ configured IP ranges are asked for a client certificate, everybody else gets a p
 Try it without any set-up:       adconnector demo
 See whether your file works:     adconnector check --config adconnector.yaml
 Then run it:                     adconnector run --config adconnector.yaml
+Somebody is not let in:          adconnector explain --config adconnector.yaml --user NAME
 Or have the system run it:       adconnector install --config adconnector.yaml`,
 		Action: noSuchCommand,
 		Commands: []*cli.Command{
-			runCommand(), checkCommand(), demoCommand(), configCommand(), benchCommand(), versionCommand(), helpCommand(),
+			runCommand(), checkCommand(), explainCommand(), usersCommand(), groupsCommand(), demoCommand(), configCommand(), benchCommand(), versionCommand(), helpCommand(),
 		},
 	}
 	app.Commands = append(app.Commands, serviceCommands()...)
@@ -91,7 +94,7 @@ Or have the system run it:       adconnector install --config adconnector.yaml`,
 		// Lines that begin with file:line:column are what editors jump to.
 		_, _ = fmt.Fprintln(stderr, e)
 	} else if err != nil {
-		_, _ = fmt.Fprintf(stderr, "adconnector: %v\n", err)
+		_, _ = fmt.Fprintf(stderr, "adconnector: %s\n", connector.Printable(err.Error()))
 	}
 	return code
 }

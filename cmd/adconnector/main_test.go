@@ -4,6 +4,9 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
+	"log/slog"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +14,7 @@ import (
 	"testing"
 
 	"adconnector/ldapauth/dirtest"
+	"adconnector/ldapauth/memdir"
 	"adconnector/ldapauth/testca"
 
 	"github.com/rogpeppe/go-internal/testscript"
@@ -39,6 +43,7 @@ func (t testMain) Run() int { return dirtest.Main(t.m) }
 //
 //	exits CODE PROGRAM ARG…    the program ends with exactly this exit code
 //	certificates FOLDER        writes ca.crt, server.crt, server.key for localhost
+//	directory FILE             starts a directory with the sample company and writes a configuration for it
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                "testdata/script",
@@ -46,6 +51,7 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"exits":        exits,
 			"certificates": certificates,
+			"directory":    directory,
 		},
 	})
 }
@@ -98,4 +104,36 @@ func writeCertificates(dir string) error {
 		}
 	}
 	return nil
+}
+
+// directory starts a directory in memory that ends with the script. Besides the
+// sample company there is mallory, whose names are full of what terminals obey.
+func directory(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: directory FILE")
+	}
+	const base = "DC=fabrikam,DC=example"
+	const bad = "\x1b]0;owned\x07\x1b[2J\u009b31m\u202egnp.exe\U000e0041\r\n\tmallory"
+	entries := append(memdir.Sample(base), memdir.Entry{DN: "CN=Mallory,OU=Staff," + base, Attributes: map[string][]string{
+		"objectClass": {"top", "person", "organizationalPerson", "user"}, "sAMAccountName": {"mallory"}, "userAccountControl": {"512"},
+		"pwdLastSet": {"133500000000000000"}, "displayName": {bad}, "mail": {bad}, "userWorkstations": {bad},
+	}})
+	s, err := memdir.New(memdir.Options{BaseDN: base, Entries: entries, Log: slog.New(slog.DiscardHandler)})
+	ts.Check(err)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	ts.Check(err)
+	ended := make(chan struct{})
+	go func() { defer close(ended); _ = s.Serve(ln) }()
+	ts.Defer(func() { _ = s.Close(); <-ended })
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), fmt.Appendf(nil, `
+url: https://login.fabrikam.example
+data_dir: data
+tls: {cert_file: login.crt, key_file: login.key}
+password: {}
+ldap:
+  urls: [ldap://%s]
+  bind_dn: CN=svc-adconnector,OU=Services,%s
+  bind_password: %s
+  base_dn: %[2]s
+`, ln.Addr(), base, memdir.ServicePassword), 0o600))
 }

@@ -246,8 +246,8 @@ func (s *Service) byPassword(ctx context.Context, c Password, remote netip.Addr,
 	if err == nil {
 		id, err = s.admit(ctx, account, ByPassword, t)
 	}
-	if s.changes && isPasswordFault(denial.ReasonOf(err)) && !errors.Is(err, ldapauth.ErrNeedsReset) {
-		err = &Changeable{err} // the old password was right, or nothing would have been said of it
+	if s.offersChange(err) {
+		err = &Changeable{err}
 	}
 	s.takeTime(ctx, err, t)
 	return id, err
@@ -401,9 +401,7 @@ func (s *Service) byCertificate(ctx context.Context, c Certificate, remote netip
 		return nil, err
 	}
 	t.certificate, t.user = certificate, certificate.UserName
-	limited, cancel := s.limit(ctx)
-	defer cancel()
-	account, err := s.directory.FindByName(limited, certificate.UserName)
+	account, err := s.Find(ctx, certificate.UserName)
 	if err != nil {
 		return nil, fmt.Errorf("looking for the account that the certificate names: %w", err)
 	}
