@@ -12,7 +12,6 @@ import (
 	"net/http"
 	"net/url"
 	"os"
-	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -313,7 +312,6 @@ func (c *Connector) policy() signin.Options {
 		Directory:       c.directory,
 		ProofTimeout:    c.config.LDAP.Timeout.Std() + proofMargin,
 		Recheck:         c.config.Session.Recheck.Std(),
-		IncludeGroups:   slices.ContainsFunc(c.config.LDAP.Directories(), func(l ldapauth.Config) bool { return l.Groups.Include }),
 		GroupsOnFailure: c.config.LDAP.Groups.OnFailure,
 
 		AllowExpiredPassword:    c.config.LDAP.AllowExpiredPassword,

@@ -33,7 +33,7 @@ var rules = []struct{ pkg, ours, theirs string }{
 	{"ldapauth/certauth", "ldapauth/denial ldapauth/setting", "github.com/hashicorp/golang-lru/v2/simplelru golang.org/x/crypto/cryptobyte golang.org/x/crypto/cryptobyte/asn1 golang.org/x/text/unicode/norm"},
 	{"ldapauth/testca", "", "software.sslmate.com/src/go-pkcs12"},
 	{"ldapauth/memdir", "", "github.com/go-asn1-ber/asn1-ber"},
-	{"ldapauth", "ldapauth/denial ldapauth/secret ldapauth/setting", "github.com/go-ldap/ldap/v3 github.com/go-ldap/ldap/v3/gssapi github.com/jcmturner/gokrb5/v8/client github.com/jcmturner/gokrb5/v8/config github.com/jcmturner/gokrb5/v8/iana/etypeID github.com/jcmturner/gokrb5/v8/keytab github.com/go-asn1-ber/asn1-ber github.com/hashicorp/golang-lru/v2 golang.org/x/sync/errgroup golang.org/x/sys/unix golang.org/x/sys/windows golang.org/x/text/unicode/norm"},
+	{"ldapauth", "ldapauth/denial ldapauth/secret ldapauth/setting", "github.com/go-ldap/ldap/v3 github.com/go-ldap/ldap/v3/gssapi github.com/jcmturner/gokrb5/v8/client github.com/jcmturner/gokrb5/v8/config github.com/jcmturner/gokrb5/v8/iana/etypeID github.com/jcmturner/gokrb5/v8/keytab github.com/go-asn1-ber/asn1-ber github.com/hashicorp/golang-lru/v2 github.com/hashicorp/golang-lru/v2/simplelru golang.org/x/sync/errgroup golang.org/x/sys/unix golang.org/x/sys/windows golang.org/x/text/unicode/norm"},
 	// Floor 2: the one door. No HTTP and no LDAP here.
 	{"connector/signin", "ldapauth ldapauth/certauth ldapauth/denial ldapauth/secret ldapauth/setting connector/iprange connector/private", "github.com/hashicorp/golang-lru/v2/simplelru golang.org/x/text/unicode/norm"},
 	// Floor 3: what protocols share. Nobody from here up sees the directory.

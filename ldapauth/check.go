@@ -110,6 +110,7 @@ func (s *server) checkContent(c *conn, r *report) {
 	if s.d.config.Groups.Include {
 		s.checkGroups(c, r)
 	}
+	s.checkDeny(c, r)
 }
 
 // checkUsers looks for any person under base, and whether what decides can be

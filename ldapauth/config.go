@@ -79,7 +79,10 @@ type Config struct {
 	// Timeout bounds every single operation, connecting included.
 	Timeout setting.Duration `yaml:"timeout"`
 	Groups  GroupsConfig     `yaml:"groups"`
-	Pool    PoolConfig       `yaml:"pool"`
+	// DenyGroups are groups whose members, direct or nested, may not sign in:
+	// DNs, names, security identifiers, and [DenyProtected].
+	DenyGroups []string   `yaml:"deny_groups"`
+	Pool       PoolConfig `yaml:"pool"`
 }
 
 // GroupsConfig says which groups of a user are reported.
@@ -94,8 +97,11 @@ type GroupsConfig struct {
 	BaseDN string `yaml:"base_dn"`
 	// Filter finds the groups that {0}, an escaped DN, is a direct member of.
 	Filter string `yaml:"filter"`
+	// DistributionLists also reports the groups of Active Directory that are for
+	// mail only.
+	DistributionLists bool `yaml:"distribution_lists"`
 	// Cache is how long the name of a group and its own memberships may be
-	// remembered. A user's memberships are read at every sign-in.
+	// remembered. A user's direct memberships are read at every sign-in.
 	Cache setting.Duration `yaml:"cache"`
 	// Timeout bounds the search for all groups of a user.
 	Timeout setting.Duration `yaml:"timeout"`
@@ -131,7 +137,8 @@ func DefaultConfig() Config {
 			Timeout:   setting.Duration(20 * time.Second),
 			OnFailure: OnFailureDeny,
 		},
-		Pool: PoolConfig{Search: 8, Bind: 16},
+		DenyGroups: []string{DenyProtected},
+		Pool:       PoolConfig{Search: 8, Bind: 16},
 	}
 }
 
@@ -159,6 +166,7 @@ func (c *Config) Validate() error {
 	validateDN(&p, "password_policy_dn", c.PasswordPolicyDN)
 	validateTimeout(&p, "timeout", c.Timeout)
 	c.Groups.validate(&p)
+	validateDeny(&p, c.DenyGroups, dialects[c.Schema])
 	for _, n := range []struct {
 		key   string
 		value int
@@ -285,6 +293,25 @@ func (g *GroupsConfig) validate(p *setting.Problems) {
 	validateTimeout(p, "groups.timeout", g.Timeout)
 	if g.OnFailure != OnFailureDeny && g.OnFailure != OnFailureOmit {
 		p.Addf("groups.on_failure", "%q is not known; write %s or %s", g.OnFailure, OnFailureDeny, OnFailureOmit)
+	}
+}
+
+// validateDeny checks deny_groups for a directory of the given kind, nil if that
+// is not known.
+func validateDeny(p *setting.Problems, groups []string, di *dialect) {
+	for i, g := range groups {
+		key := fmt.Sprintf("deny_groups[%d]", i)
+		_, isSID := sidBytes(g)
+		switch {
+		case loose(g) == "":
+			p.Addf(key, "is empty; write the DN, the name or the security identifier of a group, or remove it")
+		case strings.ContainsFunc(g, isControl):
+			p.Addf(key, "holds a control character")
+		case isSID && di != nil && !di.tokenGroups:
+			p.Addf(key, "%q is a security identifier, which no group of %s has; write a DN or a name", g, di.name)
+		case !isSID && strings.HasPrefix(strings.ToUpper(g), "S-1-"):
+			p.Addf(key, "%q is not a security identifier; write one such as S-1-5-32-544", g)
+		}
 	}
 }
 

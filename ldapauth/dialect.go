@@ -22,14 +22,23 @@ type dialect struct {
 	idValue    func(string) (string, bool) // the inverse of idText
 	username   string
 	attributes []string // asked for besides profile and id
+	// anyGroup finds all groups that can have members.
+	anyGroup string
 	// groupFilter finds the groups that {0}, an escaped DN, is a member of.
 	groupFilter string
-	anyGroup    string // finds every group
+	// direct returns the filter that finds the groups that an account is itself
+	// a member of; nil: groupFilter does. If flatGroups, there are no others.
+	direct     func(*Account) string
+	flatGroups bool
+	// dn is the attribute by which an entry is found by its DN.
+	dn string
 	// tokenGroups says that the server works out nested groups by itself.
 	tokenGroups bool
 	// unicodePwd says that passwords are changed by writing that attribute, and
 	// not by the operation of RFC 3062.
 	unicodePwd bool
+	// nestedMemberOf says that memberOf names the nested groups as well.
+	nestedMemberOf bool
 	// state is what decides whether an account may sign in, in the order in
 	// which it is looked at.
 	state []stateCheck
@@ -55,8 +64,9 @@ var activeDirectory = &dialect{
 		"accountExpires", "lockoutTime", "pwdLastSet", "logonHours", "userWorkstations",
 		"badPwdCount", "badPasswordTime", "msDS-ResultantPSO",
 	},
-	groupFilter: "(&(objectClass=group)(member={0}))",
 	anyGroup:    "(objectClass=group)",
+	groupFilter: "(&(objectClass=group)(member={0}))",
+	dn:          "distinguishedName",
 	tokenGroups: true,
 	unicodePwd:  true,
 	state:       activeDirectoryState,
@@ -72,11 +82,12 @@ var openLDAP = &dialect{
 	idValue:    uuidText,
 	username:   "uid",
 	attributes: []string{
-		"memberOf", "pwdAccountLockedTime", "pwdReset", "pwdChangedTime", "pwdStartTime", "pwdEndTime",
+		"pwdAccountLockedTime", "pwdReset", "pwdChangedTime", "pwdStartTime", "pwdEndTime",
 		"pwdPolicySubentry", "pwdFailureTime", "shadowExpire", "nsAccountLock", "loginDisabled",
 	},
-	groupFilter: "(|(&(objectClass=groupOfNames)(member={0}))(&(objectClass=groupOfUniqueNames)(uniqueMember={0})))",
-	anyGroup:    "(|(objectClass=groupOfNames)(objectClass=groupOfUniqueNames))",
+	anyGroup:    "(|(objectClass=groupOfNames)(objectClass=groupOfMembers)(objectClass=groupOfUniqueNames)(objectClass=groupOfURLs))",
+	groupFilter: "(|(&(|(objectClass=groupOfNames)(objectClass=groupOfMembers))(member={0}))(&(objectClass=groupOfUniqueNames)(uniqueMember={0})))",
+	dn:          "entryDN",
 	state:       openLDAPState,
 	locked:      checkLock,
 }

@@ -28,6 +28,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"unique"
 
 	"adconnector/ldapauth/secret"
 
@@ -52,9 +53,12 @@ type Directory struct {
 	servers  []*server
 
 	called   atomic.Pointer[identity] // nil: not asked yet
-	groups   *cache[group]            // by SID or by normalised DN
-	policies *cache[*policy]          // by DN
-	lockouts *cache[*Lockout]         // by DN; nil: not to be seen
+	deny     denyRules
+	groups   *cache[*group]                  // by SID or by normalised DN
+	tokens   *cache[[]unique.Handle[string]] // SIDs by membershipKey
+	above    *cache[[]*group]                // see groupsAbove
+	policies *cache[*policy]                 // by DN
+	lockouts *cache[*Lockout]                // by DN; nil: not to be seen
 
 	ctx     context.Context // ends with Close //nolint:containedctx // what connects in the background has no caller's
 	cancel  context.CancelFunc
@@ -103,7 +107,10 @@ func New(c Config, o Options) (*Directory, error) {
 		now:      o.Now,
 		tls:      &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
 		dialect:  dialects[c.Schema],
-		groups:   newCache[group](c.Groups.Cache.Std(), maxCached),
+		deny:     newDenyRules(c.DenyGroups),
+		groups:   newCache[*group](c.Groups.Cache.Std(), maxCached),
+		tokens:   newWeighedCache(c.Groups.Cache.Std(), maxMemberships, func(sids []unique.Handle[string]) int { return perEntry + len(sids) }),
+		above:    newWeighedCache(c.Groups.Cache.Std(), maxMemberships, func(groups []*group) int { return perEntry + len(groups) }),
 		policies: newCache[*policy](policyCache, maxPolicies),
 		lockouts: newCache[*Lockout](policyCache, maxPolicies),
 	}
@@ -266,7 +273,7 @@ func sizeLimit(err error) bool {
 // attributesOf returns what a sign-in needs to know of an entry, in one search.
 func (d *Directory) attributesOf(di *dialect) []string {
 	list := slices.Concat(profile, di.attributes, []string{di.id})
-	if di.tokenGroups && !d.config.Groups.Nested {
+	if d.config.Groups.Include || d.deny.concerns(di) {
 		list = append(list, "memberOf")
 	}
 	return append(list, d.userFilter(di).attributes()...)

@@ -37,6 +37,8 @@ type Directory interface {
 	// Lockout tells how many wrong passwords lock the account. Its errors are
 	// no reason to keep anybody out.
 	Lockout(ctx context.Context, a *ldapauth.Account) (ldapauth.Lockout, error)
+	// Groups returns the groups to report, or a denial if one of them may not
+	// sign in.
 	Groups(ctx context.Context, a *ldapauth.Account) ([]string, error)
 }
 
@@ -92,7 +94,6 @@ type Options struct {
 	// means that each use asks again.
 	Recheck time.Duration
 
-	IncludeGroups   bool
 	GroupsOnFailure string // [DenyWithoutGroups] (also if empty) or [OmitGroups]
 
 	Audit *slog.Logger // gets one record for each attempt; see [NewAudit]
@@ -120,7 +121,6 @@ type Service struct {
 
 	proofTimeout time.Duration
 	recheck      time.Duration
-	groups       bool
 	omitGroups   bool
 
 	audit, log *slog.Logger
@@ -183,7 +183,6 @@ func New(o Options) (*Service, error) {
 		certificatesFrom: o.CertificatesFrom,
 		proofTimeout:     o.ProofTimeout,
 		recheck:          o.Recheck,
-		groups:           o.IncludeGroups,
 		omitGroups:       o.GroupsOnFailure == OmitGroups,
 		audit:            o.Audit,
 		log:              o.Log,
@@ -471,13 +470,12 @@ func (s *Service) admit(ctx context.Context, account *ldapauth.Account, by Metho
 	}
 	id := profile(account)
 	id.AuthenticatedBy, id.AuthenticatedAt, id.CheckedAt = by, now, now
-	if !s.groups {
-		return id, nil
-	}
 	groups, err := s.directory.Groups(ctx, account)
 	switch {
 	case err == nil:
 		id.Groups = groups
+	case denial.ReasonOf(err) != "":
+		return nil, err
 	case s.omitGroups && errors.Is(err, ldapauth.ErrGroups) && ctx.Err() == nil:
 		// None at all is easier to notice upstream than some.
 		id.GroupsIncomplete = true

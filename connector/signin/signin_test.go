@@ -31,6 +31,7 @@ import (
 var (
 	errDown       = errors.New("directory is down")
 	errUnanswered = fmt.Errorf("binding: %w: connection lost", ldapauth.ErrUnanswered)
+	errBarred     = denial.New(denial.DeniedGroup, "is in Domain Admins")
 	errGroups     = fmt.Errorf("%w: time is up", ldapauth.ErrGroups)
 )
 
@@ -43,7 +44,7 @@ const fault denial.Reason = "(fault)"
 func TestSignInPolicy(t *testing.T) {
 	accounts := staff(t)
 	right, wrong := memdir.SamplePassword, canary
-	everything := signin.Options{PasswordEnabled: true, IncludeGroups: true, Recheck: time.Minute}
+	everything := signin.Options{PasswordEnabled: true, Recheck: time.Minute}
 	with := func(change func(*signin.Options)) signin.Options {
 		o := everything
 		change(&o)
@@ -84,9 +85,12 @@ func TestSignInPolicy(t *testing.T) {
 		{"groups fail", everything, &directory{groupsErr: errGroups}, password("jon", right), fault, "time is up", 1, 1},
 		{"groups fail and may be omitted", omit, &directory{groupsErr: errGroups}, password("jon", right), "", "", 1, 1},
 		{"another fault is not taken for missing groups", omit, &directory{groupsErr: errDown}, password("jon", right), fault, "directory is down", 1, 1},
-		{"groups not wanted", with(func(o *signin.Options) { o.IncludeGroups = false }), &directory{groupsErr: errGroups}, password("jon", right), "", "", 1, 1},
+		{"a group bars", everything, &directory{groupsErr: errBarred}, password("jon", right), denial.DeniedGroup, "Domain Admins", 1, 1},
+		{"a group bars and groups may be omitted", omit, &directory{groupsErr: errBarred}, password("jon", right), denial.DeniedGroup, "Domain Admins", 1, 1},
+		{"a group bars, but the password is wrong", everything, &directory{groupsErr: errBarred}, password("jon", wrong), denial.BadCredentials, "invalid credentials", 1, 1},
 
 		{"certificate", everything, &directory{}, certificate(), "", "", 1, 0},
+		{"certificate of somebody whom a group bars", everything, &directory{groupsErr: errBarred}, certificate(), denial.DeniedGroup, "Domain Admins", 1, 0},
 		{"certificate without password", signin.Options{}, &directory{}, certificate(), "", "", 1, 0},
 		{"certificate out of range", everything, &directory{}, at(certificate(), outside), denial.NotAllowedHere, "", 0, 0},
 		{"certificate without address", everything, &directory{}, at(certificate(), netip.Addr{}), denial.NotAllowedHere, "", 0, 0},
@@ -100,6 +104,7 @@ func TestSignInPolicy(t *testing.T) {
 		{"stale session", everything, &directory{}, session(stale("jon")), "", "", 1, 0},
 		{"session rechecked always", with(func(o *signin.Options) { o.Recheck = 0 }), &directory{}, session(fresh), "", "", 1, 0},
 		{"session of a disabled account", everything, &directory{}, session(stale("dora")), denial.AccountDisabled, "", 1, 0},
+		{"session of somebody whom a group bars by now", everything, &directory{groupsErr: errBarred}, session(stale("jon")), denial.DeniedGroup, "Domain Admins", 1, 0},
 		{"session of an account that is gone", everything, &directory{}, session(&signin.Identity{ID: "gone"}), denial.SessionEnded, "no_account", 1, 0},
 		{"session and no directory", everything, &directory{findErr: errDown}, session(stale("jon")), fault, "directory is down", 1, 0},
 		{"no session", everything, &directory{}, session(nil), denial.SessionEnded, "", 0, 0},
@@ -177,7 +182,7 @@ func checkLine(t *testing.T, d door, a signin.Attempt, want denial.Reason, detai
 // have: what a directory answers, and a panic.
 func TestE12_PasswordIsNowhere(t *testing.T) {
 	server, client := company(t, memdir.ActiveDirectory)
-	d := open(t, signin.Options{Directory: client, PasswordEnabled: true, IncludeGroups: true})
+	d := open(t, signin.Options{Directory: client, PasswordEnabled: true})
 	for _, name := range []string{"jon", "liam", "dora", "nobody", "jon\x00", "*", canary[:4] + "*"} {
 		_, err := d.SignIn(t.Context(), password(name, canary))
 		if err == nil || strings.Contains(fmt.Sprintf("%v %#v", err, err), canary) {
@@ -410,7 +415,7 @@ func TestWhatCounts(t *testing.T) {
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			dir := &directory{accounts: accounts}
-			d := open(t, signin.Options{Directory: dir, PasswordEnabled: true, IncludeGroups: true})
+			d := open(t, signin.Options{Directory: dir, PasswordEnabled: true})
 			for range 4 {
 				_, _ = d.SignIn(t.Context(), password("jon", canary))
 			}
@@ -742,7 +747,7 @@ func (brokenWriter) Write([]byte) (int, error) { return 0, errors.New("disk is f
 
 func TestAuditLineOfACertificate(t *testing.T) {
 	ca, verify := authority(t)
-	d := open(t, signin.Options{Directory: &directory{accounts: staff(t)}, Verifier: verify, IncludeGroups: true})
+	d := open(t, signin.Options{Directory: &directory{accounts: staff(t)}, Verifier: verify})
 	leaf, err := ca.Client("jon")
 	if err != nil {
 		t.Fatal(err)
@@ -785,7 +790,7 @@ func TestSession(t *testing.T) {
 	accounts := staff(t)
 	synctest.Test(t, func(t *testing.T) {
 		dir := &directory{accounts: accounts}
-		d := open(t, signin.Options{Directory: dir, Recheck: 5 * time.Minute, IncludeGroups: true})
+		d := open(t, signin.Options{Directory: dir, Recheck: 5 * time.Minute})
 		first, err := d.SignIn(t.Context(), certificate())
 		if err != nil {
 			t.Fatal(err)
@@ -853,7 +858,7 @@ func TestSession(t *testing.T) {
 
 func TestProfile(t *testing.T) {
 	_, client := company(t, memdir.ActiveDirectory)
-	d := open(t, signin.Options{Directory: client, PasswordEnabled: true, IncludeGroups: true})
+	d := open(t, signin.Options{Directory: client, PasswordEnabled: true})
 	before := time.Now()
 	id, err := d.SignIn(t.Context(), password("ZOE", memdir.SamplePassword))
 	if err != nil {
@@ -908,7 +913,7 @@ func TestProfileOfAnAccountWithoutUserName(t *testing.T) {
 func TestOmittedGroupsAreSaidToBeIncomplete(t *testing.T) {
 	d := open(t, signin.Options{
 		Directory:       &directory{accounts: staff(t), groupsErr: errGroups},
-		PasswordEnabled: true, IncludeGroups: true, GroupsOnFailure: signin.OmitGroups,
+		PasswordEnabled: true, GroupsOnFailure: signin.OmitGroups,
 	})
 	id, err := d.SignIn(t.Context(), password("jon", memdir.SamplePassword))
 	if err != nil || !id.GroupsIncomplete || len(id.Groups) != 0 {
@@ -954,7 +959,7 @@ func TestNewRefuses(t *testing.T) {
 func BenchmarkSignIn(b *testing.B) {
 	accounts := staff(b)
 	s, err := signin.New(signin.Options{
-		Directory: &directory{accounts: accounts}, PasswordEnabled: true, IncludeGroups: true, Recheck: time.Hour,
+		Directory: &directory{accounts: accounts}, PasswordEnabled: true, Recheck: time.Hour,
 		Verifier: verifier{name: "jon"}, CertificatesFrom: iprange.New(iprange.MustParse("10.0.0.0/8")),
 		Audit: signin.NewAudit(io.Discard), Log: slog.New(slog.DiscardHandler),
 	})

@@ -310,7 +310,8 @@ func TestFormSentTwice(t *testing.T) {
 func TestE6_RefusedPasswordsLookAlike(t *testing.T) {
 	plain := map[denial.Reason]bool{
 		denial.AccountDisabled: true, denial.AccountExpired: true, denial.PasswordExpired: true, denial.MustChangePassword: true,
-		denial.OutsideHours: true, denial.NotAtThisComputer: true, denial.Throttled: true, denial.NotAllowedHere: true, denial.BadForm: true,
+		denial.OutsideHours: true, denial.NotAtThisComputer: true, denial.DeniedGroup: true,
+		denial.Throttled: true, denial.NotAllowedHere: true, denial.BadForm: true,
 	}
 	s := newSite(t, nil)
 	v := s.visitor(outside)

@@ -25,6 +25,7 @@ var sentences = map[denial.Reason]string{
 	denial.MustChangePassword: "You must change your password before you can sign in. Change it at your computer or ask your help desk.",
 	denial.OutsideHours:       "Your account may not sign in at this time. Try again during your working hours.",
 	denial.NotAtThisComputer:  "Your account may not sign in from here. Ask your help desk where it may.",
+	denial.DeniedGroup:        "Your account may not be used to sign in here. Use another one, or ask your help desk.",
 
 	denial.PasswordTooShort:    "The new password is too short. Choose a longer one.",
 	denial.PasswordTooSimple:   "The new password is too simple. Use capital and small letters, digits and other characters, and not your own name.",
@@ -57,6 +58,7 @@ var plainToPasswords = map[denial.Reason]bool{
 	denial.MustChangePassword: true,
 	denial.OutsideHours:       true,
 	denial.NotAtThisComputer:  true,
+	denial.DeniedGroup:        true,
 	denial.Throttled:          true,
 	denial.NotAllowedHere:     true,
 	denial.BadForm:            true,

@@ -39,6 +39,7 @@ const (
 	MustChangePassword Reason = "must_change_password"
 	OutsideHours       Reason = "outside_hours"
 	NotAtThisComputer  Reason = "not_at_this_computer"
+	DeniedGroup        Reason = "denied_group" // in a group whose members may not sign in
 )
 
 // Reasons that concern a new password. The directory judges one only after the
@@ -71,7 +72,7 @@ func Reasons() []Reason { return slices.Clone(reasons) }
 
 var reasons = []Reason{
 	BadCredentials, NoAccount, SeveralAccounts, Throttled, NotAllowedHere, BadForm, SessionEnded,
-	AccountDisabled, AccountExpired, AccountLocked, PasswordExpired, MustChangePassword, OutsideHours, NotAtThisComputer,
+	AccountDisabled, AccountExpired, AccountLocked, PasswordExpired, MustChangePassword, OutsideHours, NotAtThisComputer, DeniedGroup,
 	PasswordTooShort, PasswordTooSimple, PasswordUsedBefore, PasswordTooYoung, PasswordNotAccepted, ChangeNotAllowed,
 	Untrusted, Expired, NotYetValid, WrongUsage, WeakKey, WeakSignature, AmbiguousName, BadName, BadCertificate,
 }
