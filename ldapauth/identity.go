@@ -23,11 +23,11 @@ const (
 // An identity is what a directory is called in the names of its people.
 type identity struct {
 	activeDirectory bool
-	dns             string     // the domain's DNS name, in Active Directory
-	netbios         string     // the domain's short name; "" if it is not known
-	suffixes        []string   // of userPrincipalNames, which the whole forest shares
-	contexts        []*ldap.DN // the domains of the forest
-	missing         error      // why the last three are not known, where they should be
+	dns             string   // the domain's DNS name, in Active Directory
+	netbios         string   // the domain's short name; "" if it is not known
+	suffixes        []string // of userPrincipalNames, which the whole forest shares
+	forest          forest
+	missing         error // why the last three are not known, where they should be
 	until           time.Time
 }
 
@@ -101,27 +101,52 @@ func (d *Directory) readPartitions(ctx context.Context, base string, id *identit
 		id.missing = fmt.Errorf("%s cannot be read: %w", base, inWords(err))
 		return nil
 	}
+	id.readForest(result.Entries)
 	own, err := ldap.ParseDN(first(d.config.BaseDN))
 	if err != nil {
 		return err
 	}
-	id.missing = fmt.Errorf("%s shows no domain that holds %s", base, own)
-	for _, e := range result.Entries {
-		id.suffixes = append(id.suffixes, e.GetEqualFoldAttributeValues("uPNSuffixes")...)
-		name := e.GetEqualFoldAttributeValue("nETBIOSName")
-		domain, err := ldap.ParseDN(e.GetEqualFoldAttributeValue("nCName"))
-		if name == "" || err != nil {
-			continue
-		}
-		id.contexts = append(id.contexts, domain)
-		if holdsDN(domain, own) {
-			id.missing = nil
-			if id.netbios == "" {
-				id.netbios = name
-			}
-		}
+	domain := id.forest.domainOf(own)
+	switch {
+	case domain == nil:
+		id.missing = fmt.Errorf("%s shows no domain that holds %s", base, own)
+	case id.netbios == "":
+		id.netbios = domain.netbios
 	}
 	return nil
+}
+
+// A forest is the list of its domains.
+type forest []partition
+
+// A partition is one domain of a forest.
+type partition struct {
+	dn      *ldap.DN
+	netbios string
+}
+
+// readForest takes the domains of the forest, and the suffixes that they share,
+// from the entries below CN=Partitions.
+func (id *identity) readForest(entries []*ldap.Entry) {
+	for _, e := range entries {
+		id.suffixes = append(id.suffixes, e.GetEqualFoldAttributeValues("uPNSuffixes")...)
+		name := e.GetEqualFoldAttributeValue("nETBIOSName")
+		if dn, err := ldap.ParseDN(e.GetEqualFoldAttributeValue("nCName")); name != "" && err == nil {
+			id.forest = append(id.forest, partition{dn, name})
+		}
+	}
+}
+
+// domainOf returns the domain that holds dn, nil if none does. By its name alone
+// an entry of a child is below the parent too: the closest domain is its own.
+func (f forest) domainOf(dn *ldap.DN) *partition {
+	var closest *partition
+	for i := range f {
+		if p := &f[i]; holdsDN(p.dn, dn) && (closest == nil || len(p.dn.RDNs) > len(closest.dn.RDNs)) {
+			closest = p
+		}
+	}
+	return closest
 }
 
 // dnsName returns the DNS name of the domain that the bases are in, "" if they
