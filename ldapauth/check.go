@@ -92,6 +92,10 @@ func (s *server) checkContent(c *conn, r *report) {
 		r.add(Warning, "looks like %s, but ldap.schema says %s", found.name, c.dialect.name)
 	}
 	checkClock(root, s.d.now(), r)
+	if s.d.isCatalog {
+		s.checkCatalog(c, root, r)
+		return
+	}
 	for _, base := range s.d.config.BaseDN {
 		if _, err := c.ldap.Search(request(base, ldap.ScopeBaseObject, 1, s.d.timeout, "(objectClass=*)", []string{"objectClass"})); err != nil {
 			r.add(Failure, "the base %q cannot be read: check ldap.base_dn and the rights of the service account (%v)", base, inWords(err))

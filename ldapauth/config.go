@@ -194,21 +194,26 @@ func (c *Config) validateURLs(p *setting.Problems) {
 	if len(c.URLs) == 0 {
 		p.Addf("urls", `at least one server is needed, such as "ldaps://dc1.example.com"`)
 	}
-	for i, raw := range c.URLs {
-		key := fmt.Sprintf("urls[%d]", i)
+	c.validateServers(p, "urls", c.URLs)
+	for i, f := range c.CAFiles {
+		if f == "" {
+			p.Addf(fmt.Sprintf("ca_files[%d]", i), "is empty; write the path of a certificate file or remove the line")
+		}
+	}
+}
+
+// validateServers looks at a list of servers, the value of key.
+func (c *Config) validateServers(p *setting.Problems, key string, urls []string) {
+	for i, raw := range urls {
+		key := fmt.Sprintf("%s[%d]", key, i)
 		s, err := parseURL(raw)
 		switch {
 		case err != nil:
 			p.Addf(key, "%v", err)
-		case slices.Contains(c.URLs[:i], raw):
+		case slices.Contains(urls[:i], raw):
 			p.Addf(key, "%q is listed twice; remove one", raw)
 		case !s.tls && !c.StartTLS && !c.AllowCleartext && !isLoopback(s.host):
 			p.Addf(key, "passwords would cross the network in clear: write ldaps:// or set start_tls: true")
-		}
-	}
-	for i, f := range c.CAFiles {
-		if f == "" {
-			p.Addf(fmt.Sprintf("ca_files[%d]", i), "is empty; write the path of a certificate file or remove the line")
 		}
 	}
 }

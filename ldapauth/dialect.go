@@ -124,7 +124,7 @@ var profile = []string{
 // rootAttributes are what a server tells of itself.
 var rootAttributes = []string{
 	"objectClass", "supportedCapabilities", "supportedControl", "namingContexts", "defaultNamingContext", "configurationNamingContext",
-	"vendorName", "currentTime",
+	"vendorName", "currentTime", "isGlobalCatalogReady",
 }
 
 // capActiveDirectory is the capability that every domain controller has.

@@ -38,9 +38,12 @@ import (
 // A Directory is one directory on any number of servers. It may be used by
 // many goroutines at once.
 type Directory struct {
-	config  Config
-	label   string        // what it is called in messages
-	timeout time.Duration // of every call
+	config Config
+	label  string // what it is called in messages
+	// isCatalog says that it is a forest's global catalogue and no directory of
+	// its own.
+	isCatalog bool
+	timeout   time.Duration // of every call
 	// patience is how long a server may say nothing before another is asked.
 	patience time.Duration
 	log      *slog.Logger
@@ -88,6 +91,11 @@ func New(c Config, o Options) (*Directory, error) {
 	if err := c.Validate(); err != nil {
 		return nil, err
 	}
+	return newDirectory(c, o)
+}
+
+// newDirectory is [New] for what has been validated.
+func newDirectory(c Config, o Options) (*Directory, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}

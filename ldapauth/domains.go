@@ -23,6 +23,9 @@ type DomainsConfig struct {
 	// Domains are the directories in the order in which they are named. A key
 	// that one of them does not have takes the value of the section around it.
 	Domains []Config `yaml:"domains,inherit"`
+	// GlobalCatalog are servers of the forest that the Domains are in, in order
+	// of preference, that say in which of them somebody is.
+	GlobalCatalog []string `yaml:"global_catalog"`
 }
 
 // DefaultDomains returns the settings that hold where the file says nothing.
@@ -46,7 +49,9 @@ func (c *DomainsConfig) Encrypted() bool {
 func (c *DomainsConfig) Validate() error {
 	var p setting.Problems
 	if len(c.Domains) == 0 {
-		return c.Config.Validate()
+		p = setting.Split(c.Config.Validate())
+		c.validateCatalog(&p)
+		return p.Err()
 	}
 	if len(c.Suffixes) > 0 {
 		p.Addf("suffixes", "must stand in one of ldap.domains, since it tells them apart")
@@ -56,6 +61,7 @@ func (c *DomainsConfig) Validate() error {
 	}
 	c.validateDomains(&p)
 	c.validateUnique(&p)
+	c.validateCatalog(&p)
 	return p.Err()
 }
 
@@ -133,6 +139,7 @@ const maxOrigins = 100_000
 // be used by many goroutines at once.
 type Domains struct {
 	list    []*Directory
+	catalog *catalog                       // nil: none
 	origins *lru.Cache[string, *Directory] // by account ID; nil: there is one directory
 }
 
@@ -155,6 +162,12 @@ func NewDomains(c DomainsConfig, o Options) (*Domains, error) {
 			errs = append(errs, err)
 		}
 	}
+	if len(c.GlobalCatalog) > 0 && len(errs) == 0 {
+		var err error
+		if s.catalog, err = newCatalog(&c, s.list, o); err != nil {
+			errs = append(errs, fmt.Errorf("global_catalog: %w", err))
+		}
+	}
 	if err := errors.Join(errs...); err != nil {
 		s.Close()
 		return nil, err
@@ -169,6 +182,9 @@ func NewDomains(c DomainsConfig, o Options) (*Domains, error) {
 func (s *Domains) Close() {
 	for _, d := range s.list {
 		d.Close()
+	}
+	if s.catalog != nil {
+		s.catalog.d.Close()
 	}
 }
 
@@ -214,6 +230,12 @@ func (s *Domains) FindByName(ctx context.Context, name string) (*Account, error)
 		}
 		return fmt.Sprintf("of the %d in ldap.domains, %q can be somebody in: %s", len(s.list), name, strings.Join(labels, ", "))
 	})
+	if s.catalog != nil && len(list) > 1 {
+		list, readings = s.catalog.narrow(ctx, list, readings)
+	}
+	if len(list) == 0 {
+		return nil, denial.New(denial.NoAccount, "the global catalogue knows nobody called %q in ldap.domains", name)
+	}
 	a, err := only(ask(list, func(i int, d *Directory) (*Account, error) { return d.findRead(ctx, &readings[i]) }))
 	if err != nil {
 		return nil, err
@@ -414,6 +436,9 @@ func (s *Domains) Check(ctx context.Context) []Finding {
 		}
 		return nil, nil
 	})
+	if s.catalog != nil {
+		reports = append(reports, s.catalog.check(ctx, s.list))
+	}
 	return slices.Concat(reports...)
 }
 

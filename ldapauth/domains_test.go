@@ -244,6 +244,29 @@ func TestValidateOfDomains(t *testing.T) {
 		{"a policy of all", func(c *ldapauth.DomainsConfig) {
 			c.AllowExpiredPassword, c.Domains[0].AllowExpiredPassword, c.Domains[1].AllowExpiredPassword = true, true, true
 		}, ""},
+		{"a catalogue", func(c *ldapauth.DomainsConfig) { c.GlobalCatalog = []string{"ldaps://gc1", "ldaps://gc2:3269"} }, ""},
+		{"a catalogue that is a domain's port", func(c *ldapauth.DomainsConfig) { c.GlobalCatalog = []string{"ldaps://gc1", "ldaps://gc2:636"} }, "global_catalog[1]: has port 3268, with TLS 3269"},
+		{"a catalogue in clear", func(c *ldapauth.DomainsConfig) { c.GlobalCatalog = []string{"ldap://gc1"} }, "global_catalog[0]: in clear"},
+		{"a catalogue that is no URL", func(c *ldapauth.DomainsConfig) { c.GlobalCatalog = []string{"gc1"} }, "global_catalog[0]: must begin with"},
+		{"a catalogue twice", func(c *ldapauth.DomainsConfig) { c.GlobalCatalog = []string{"ldaps://gc1", "ldaps://gc1"} }, "global_catalog[1]: twice"},
+		{"a catalogue of one domain", func(c *ldapauth.DomainsConfig) {
+			c.GlobalCatalog, c.Domains = []string{"ldaps://gc1"}, c.Domains[:1]
+		}, "global_catalog: several ldap.domains"},
+		{"a catalogue without domains", func(c *ldapauth.DomainsConfig) {
+			c.Config, c.Domains, c.GlobalCatalog = good(), nil, []string{"ldaps://gc1"}
+		}, "global_catalog: several ldap.domains"},
+		{"a catalogue without an account", func(c *ldapauth.DomainsConfig) {
+			c.GlobalCatalog, c.BindDN, c.BindPassword = []string{"ldaps://gc1"}, "", secret.String{}
+		}, "bind_dn: the service account that stands in ldap itself"},
+		{"a catalogue with half an account", func(c *ldapauth.DomainsConfig) {
+			c.GlobalCatalog, c.BindPassword = []string{"ldaps://gc1"}, secret.String{}
+		}, "bind_password: missing"},
+		{"a catalogue with half an account that all have", func(c *ldapauth.DomainsConfig) {
+			c.GlobalCatalog, c.BindPassword = []string{"ldaps://gc1"}, secret.String{}
+			for i := range c.Domains {
+				c.Domains[i].BindPassword = secret.String{}
+			}
+		}, "bind_password: missing"},
 		{"a suffix with its @", func(c *ldapauth.DomainsConfig) { c.Domains[0].Suffixes = []string{"@corp.test"} }, "domains[0].suffixes[0]: without the @"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -78,6 +78,10 @@ func (d *Directory) readIdentity(ctx context.Context) (*identity, error) {
 		return id, nil
 	}
 	id.activeDirectory, id.dns = true, dnsName(d.config.BaseDN)
+	if d.isCatalog && !isCatalogReady(root.Entries[0]) {
+		id.missing = errNoCatalog
+		return id, nil
+	}
 	configuration := root.Entries[0].GetEqualFoldAttributeValue("configurationNamingContext")
 	if configuration == "" {
 		id.missing = errors.New("the server does not say where its configuration is")
@@ -102,14 +106,13 @@ func (d *Directory) readPartitions(ctx context.Context, base string, id *identit
 		return nil
 	}
 	id.readForest(result.Entries)
-	own, err := ldap.ParseDN(first(d.config.BaseDN))
-	if err != nil {
-		return err
+	if d.isCatalog {
+		return nil
 	}
-	domain := id.forest.domainOf(own)
+	domain, err := id.forest.domainOfAll(d.config.BaseDN)
 	switch {
-	case domain == nil:
-		id.missing = fmt.Errorf("%s shows no domain that holds %s", base, own)
+	case err != nil:
+		id.missing = fmt.Errorf("%s: %w", base, err)
 	case id.netbios == "":
 		id.netbios = domain.netbios
 	}
@@ -135,6 +138,26 @@ func (id *identity) readForest(entries []*ldap.Entry) {
 			id.forest = append(id.forest, partition{dn, name})
 		}
 	}
+}
+
+// domainOfAll returns the one domain that holds the bases.
+func (f forest) domainOfAll(bases []string) (*partition, error) {
+	var all *partition
+	for _, b := range bases {
+		dn, err := ldap.ParseDN(b)
+		if err != nil {
+			return nil, err
+		}
+		domain := f.domainOf(dn)
+		switch {
+		case domain == nil:
+			return nil, fmt.Errorf("there is no domain that holds %s", b)
+		case all != nil && domain != all:
+			return nil, fmt.Errorf("%s and %s are in different domains", bases[0], b)
+		}
+		all = domain
+	}
+	return all, nil
 }
 
 // domainOf returns the domain that holds dn, nil if none does. By its name alone

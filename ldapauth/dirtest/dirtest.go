@@ -87,8 +87,10 @@ type Server struct {
 	Kind     string // KindOpenLDAP or KindSamba
 	URL      string // ldaps://127.0.0.1:port
 	PlainURL string // ldap://127.0.0.1:port, where StartTLS is offered
-	KDC      string // of Samba: where its Kerberos answers, 127.0.0.1:port by TCP
-	CAFile   string // PEM; vouches for 127.0.0.1, localhost and a name in corp.example.test
+	// CatalogURL is Samba's global catalogue, ldaps://127.0.0.1:port.
+	CatalogURL string
+	KDC        string // of Samba: where its Kerberos answers, 127.0.0.1:port by TCP
+	CAFile     string // PEM; vouches for 127.0.0.1, localhost and a name in corp.example.test
 
 	BaseDN        string
 	BindDN        string // of a service account that may read and nothing else

@@ -80,7 +80,7 @@ func startSamba(th *thread) (_ *Server, err error) {
 		BindDN: "CN=Service Connector,OU=Service," + base, BindPassword: servicePassword,
 		AdminDN: "CN=Administrator,CN=Users," + base, AdminPassword: adminPassword, Password: password,
 	}
-	b := &samba{server: s, dir: dir, removeDir: removeDir, thread: th, wire: newWire(th, 389, 636, 88)}
+	b := &samba{server: s, dir: dir, removeDir: removeDir, thread: th, wire: newWire(th, 389, 636, 88, 3268, 3269)}
 	s.backend = b
 	defer func() {
 		if err != nil {
@@ -228,6 +228,7 @@ func (b *samba) start() error {
 	}
 	b.server.PlainURL, b.server.URL = urls([2]int{b.wire[0].port, b.wire[1].port})
 	b.server.KDC = fmt.Sprintf("127.0.0.1:%d", b.wire[2].port)
+	_, b.server.CatalogURL = urls([2]int{b.wire[3].port, b.wire[4].port})
 
 	cmd := exec.Command(sambaProgram, "--configfile="+b.file("smb.conf"), "--foreground", "--no-process-group", "--model=single")
 	var err error
