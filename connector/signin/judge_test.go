@@ -12,10 +12,10 @@ import (
 func TestJudgeAgreesWithSignIn(t *testing.T) {
 	accounts := staff(t)
 	for _, o := range []signin.Options{
-		{IncludeGroups: true},
-		{IncludeGroups: true, AllowExpiredPassword: true},
-		{IncludeGroups: true, AllowMustChangePassword: true, ChangePassword: true},
-		{IncludeGroups: true, GroupsOnFailure: signin.OmitGroups},
+		{},
+		{AllowExpiredPassword: true},
+		{AllowMustChangePassword: true, ChangePassword: true},
+		{GroupsOnFailure: signin.OmitGroups},
 	} {
 		for _, groupsErr := range []error{nil, errGroups, errDown} {
 			o.Directory, o.PasswordEnabled = &directory{accounts: accounts, groupsErr: groupsErr}, true
