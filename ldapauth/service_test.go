@@ -393,3 +393,27 @@ func TestKeytabMustHoldTheAccountsKeys(t *testing.T) {
 		t.Errorf("a keytab with RC4 alone: error %v", err)
 	}
 }
+
+// Whoever changes the account's password exports a new keytab, and restarts
+// nothing.
+func TestAKeytabThatWasExportedAgainIsUsedAtOnce(t *testing.T) {
+	s := dirtest.SambaAD(t)
+	c := byKeytab(t, s)
+	now := time.Now()
+	d := openWith(t, c, ldapauth.Options{Now: func() time.Time { return now }}) // so that no pause ends
+	s.ServicePassword(t)                                                        // and with it another key
+	for range 3 {
+		_, err := d.FindByName(t.Context(), "jon")
+		if !ldapauth.Misconfigured(err) || !strings.Contains(err.Error(), "export the keytab again") {
+			t.Errorf("the keytab from before: error %v", err)
+		}
+	}
+	fresh, err := os.ReadFile(s.Keytab(t, "svc-connector"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(string(c.BindKeytabFile), fresh, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	find(t, d, "jon")
+}
