@@ -17,7 +17,7 @@ func TestJudgeAgreesWithSignIn(t *testing.T) {
 		{AllowMustChangePassword: true, ChangePassword: true},
 		{GroupsOnFailure: signin.OmitGroups},
 	} {
-		for _, groupsErr := range []error{nil, errGroups, errDown} {
+		for _, groupsErr := range []error{nil, errGroups, errDown, errBarred} {
 			o.Directory, o.PasswordEnabled = &directory{accounts: accounts, groupsErr: groupsErr}, true
 			d := open(t, o)
 			for name, account := range accounts {
@@ -30,7 +30,7 @@ func TestJudgeAgreesWithSignIn(t *testing.T) {
 				if id != nil && (fmt.Sprint(v.Identity.Groups) != fmt.Sprint(id.Groups) || v.Identity.GroupsIncomplete != id.GroupsIncomplete || v.Err != nil) {
 					t.Errorf("%s: signed in as %+v; judged %+v", what, id, v)
 				}
-				if v.AtState != (denial.ReasonOf(v.Err) != "") {
+				if reason := denial.ReasonOf(v.Err); v.AtState != (reason != "" && reason != denial.DeniedGroup) {
 					t.Errorf("%s: judged by its state: %v, error %v", what, v.AtState, v.Err)
 				}
 			}
