@@ -36,14 +36,15 @@ type Step struct {
 // A SearchStep is one search and what came of it. It holds no attribute's
 // value but those that the filter compares.
 type SearchStep struct {
-	Server  string
-	Base    string
-	Scope   string
-	Filter  string
-	Entries int
-	Found   []string // the first of the entries
-	Took    time.Duration
-	Err     error // nil: it was answered
+	Server     string
+	Base       string
+	Scope      string
+	Filter     string
+	Attributes []string // that were asked for
+	Entries    int
+	Found      []string // the first of the entries
+	Took       time.Duration
+	Err        error // nil: it was answered
 }
 
 // WithTrace returns a context under which t gathers what is done.
@@ -112,7 +113,7 @@ func noteSearch(ctx context.Context, server string, r *ldap.SearchRequest, resul
 	if t == nil {
 		return
 	}
-	s := &SearchStep{Server: server, Base: r.BaseDN, Scope: scopes[r.Scope], Filter: legible(r.Filter), Took: took}
+	s := &SearchStep{Server: server, Base: r.BaseDN, Scope: scopes[r.Scope], Filter: legible(r.Filter), Attributes: r.Attributes, Took: took}
 	if s.Scope == "" {
 		s.Scope = fmt.Sprint(r.Scope)
 	}

@@ -52,9 +52,10 @@ func (t *Target) request() string {
 // Run measures and reports. It returns an error if any sign-in failed: a rate
 // of refusals is no figure.
 func Run(ctx context.Context, o Options) error {
+	var own *own
 	if o.URL == "" {
-		own, err := startOwn(ctx, o.Program)
-		if err != nil {
+		var err error
+		if own, err = startOwn(ctx, o.Program); err != nil {
 			return err
 		}
 		defer own.stop()
@@ -93,7 +94,11 @@ func Run(ctx context.Context, o Options) error {
 	if u, ok := usageOf(o.PID); ok {
 		o.printf("%-24s %.1f MiB\n", "server memory (RSS)", mib(u.rss))
 	}
-	return o.baseline(ctx, certificate)
+	if err := o.baseline(ctx, certificate); err != nil || own == nil {
+		return err
+	}
+	o.printf("\n%d at a time between the connector's own code and the directory\n\n", DirectoryConcurrency)
+	return own.measureDirectory(ctx, &o)
 }
 
 // baseline measures the parts that no certificate sign-in can do without.
@@ -256,19 +261,21 @@ func (o *Options) printf(format string, args ...any) { _, _ = fmt.Fprintf(o.Out,
 
 func mib(n int64) float64 { return float64(n) / (1 << 20) }
 
-// LoadRoots reads the CAs that vouch for the connector's certificate; without
-// a file it is the system's.
-func LoadRoots(file string) (*x509.CertPool, error) {
-	if file == "" {
+// LoadRoots reads the CAs that vouch for a server's certificate; without a file
+// they are the system's.
+func LoadRoots(files ...string) (*x509.CertPool, error) {
+	if len(files) == 0 {
 		return x509.SystemCertPool()
 	}
-	data, err := os.ReadFile(file)
-	if err != nil {
-		return nil, err
-	}
 	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(data) {
-		return nil, fmt.Errorf("%s holds no PEM certificate", file)
+	for _, file := range files {
+		data, err := os.ReadFile(file)
+		if err != nil {
+			return nil, err
+		}
+		if !pool.AppendCertsFromPEM(data) {
+			return nil, fmt.Errorf("%s holds no PEM certificate", file)
+		}
 	}
 	return pool, nil
 }

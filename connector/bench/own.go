@@ -9,13 +9,16 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 
+	"adconnector/connector"
 	"adconnector/ldapauth/memdir"
 	"adconnector/ldapauth/testca"
 )
@@ -43,6 +46,7 @@ type usage struct {
 // own is a connector and a directory that belong to the bench.
 type own struct {
 	dir       string
+	file      string // the connector's configuration
 	processes []*exec.Cmd
 	target    Target
 	startup   time.Duration // of the connector, until it listens
@@ -72,11 +76,11 @@ func startOwn(ctx context.Context, program string) (_ *own, err error) {
 		return nil, err
 	}
 	o.target.URL = fmt.Sprintf("https://localhost:%d", port)
-	file := filepath.Join(o.dir, "adconnector.yaml")
-	if err := os.WriteFile(file, []byte(o.configuration(port, ldapAddress)), 0o600); err != nil {
+	o.file = filepath.Join(o.dir, "adconnector.yaml")
+	if err := os.WriteFile(o.file, []byte(o.configuration(port, ldapAddress)), 0o600); err != nil {
 		return nil, err
 	}
-	cmd := exec.CommandContext(ctx, program, "run", "--config", file)
+	cmd := exec.CommandContext(ctx, program, "run", "--config", o.file)
 	if cmd.Stderr, err = os.Create(filepath.Join(o.dir, "log")); err != nil {
 		return nil, err
 	}
@@ -192,7 +196,7 @@ func ServePart(part, dir string, in io.Reader, out io.Writer) error {
 	switch part {
 	case DirectoryPart:
 		s, err := memdir.New(memdir.Options{
-			BaseDN: ownBase, Entries: memdir.Sample(ownBase), TLS: config, RequireTLS: true,
+			BaseDN: ownBase, Entries: ownEntries(), TLS: config, RequireTLS: true,
 			Log: slog.New(slog.DiscardHandler),
 		})
 		if err != nil {
@@ -206,6 +210,36 @@ func ServePart(part, dir string, in io.Reader, out io.Writer) error {
 	}
 	_, err = io.Copy(io.Discard, in)
 	return err
+}
+
+// crowd is how many people the bench's directory has besides the sample company.
+const crowd = 32
+
+func crowdName(i int) string { return fmt.Sprintf("u%02d", i) }
+
+// ownEntries is the sample company and a crowd of people like jon.
+func ownEntries() []memdir.Entry {
+	entries := memdir.Sample(ownBase)
+	i := slices.IndexFunc(entries, func(e memdir.Entry) bool { return slices.Contains(e.Attributes["sAMAccountName"], "jon") })
+	for n := range crowd {
+		e := memdir.Entry{DN: fmt.Sprintf("CN=%s,OU=Staff,%s", crowdName(n), ownBase), Attributes: maps.Clone(entries[i].Attributes), Password: entries[i].Password}
+		e.Attributes["sAMAccountName"] = []string{crowdName(n)}
+		entries = append(entries, e)
+	}
+	return entries
+}
+
+// measureDirectory measures the directory as the connector's own code uses it.
+func (o *own) measureDirectory(ctx context.Context, run *Options) error {
+	config, err := connector.LoadConfig(o.file)
+	if err != nil {
+		return err
+	}
+	d := DirectoryOptions{Out: run.Out, Count: run.Count, Concurrency: DirectoryConcurrency, Config: config, Password: o.target.Password}
+	for i := range crowd {
+		d.Usernames = append(d.Usernames, crowdName(i))
+	}
+	return Directory(ctx, d)
 }
 
 func serverConfig(dir string) (*tls.Config, error) {

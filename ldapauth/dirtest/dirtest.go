@@ -145,6 +145,9 @@ type OpenLDAPOptions struct {
 	// this authority (PEM). Whoever shows one with the common name svc-connector
 	// and binds with SASL EXTERNAL is the service account.
 	ClientCA []byte
+	// Argon2 keeps the passwords of people with a hash that is slow on purpose,
+	// instead of the salted SHA-1 that is the server's default.
+	Argon2 bool
 	// Quiet keeps operations out of the log, for benchmarks.
 	Quiet bool
 }

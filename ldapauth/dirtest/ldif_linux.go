@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"golang.org/x/crypto/argon2"
 )
 
 // The tree of the OpenLDAP server.
@@ -50,6 +52,9 @@ type tree struct {
 // what changes while it runs, so that the memberOf of the start is written here.
 func ldif(o OpenLDAPOptions) string {
 	t := &tree{password: hash(password)}
+	if o.Argon2 {
+		t.password = slowHash(password)
+	}
 	groups := ldapGroupList(o)
 	if !o.NoMemberOf {
 		t.memberOf = map[string][]string{}
@@ -189,4 +194,14 @@ func hash(password string) string {
 	salt := []byte(rand.Text()[:8])
 	sum := sha1.Sum(append([]byte(password), salt...))
 	return "{SSHA}" + base64.StdEncoding.EncodeToString(append(sum[:], salt...))
+}
+
+// slowHash returns a password as slapd's argon2 module stores it when nobody
+// tells it anything.
+func slowHash(password string) string {
+	const passes, kibibytes, threads, length = 3, 4096, 1, 32
+	salt := []byte(rand.Text()[:16])
+	sum := argon2.IDKey([]byte(password), salt, passes, kibibytes, threads, length)
+	text := base64.RawStdEncoding.EncodeToString
+	return fmt.Sprintf("{ARGON2}$argon2id$v=%d$m=%d,t=%d,p=%d$%s$%s", argon2.Version, kibibytes, passes, threads, text(salt), text(sum))
 }

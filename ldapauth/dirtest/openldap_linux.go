@@ -127,6 +127,9 @@ func (b *slapd) config() string {
 	line("moduleload back_mdb")
 	line("moduleload memberof")
 	line("moduleload ppolicy")
+	if o.Argon2 {
+		line("moduleload argon2")
+	}
 	if len(o.ClientCA) > 0 {
 		line("TLSCACertificateFile %s", b.file("client-ca.pem"))
 		line("TLSVerifyClient try")
