@@ -63,6 +63,9 @@ func (d *Directory) Bind(ctx context.Context, a *Account, password secret.String
 // bindAnywhere sends one bind to the first server to which it can be sent. The
 // result is nil unless a server answered.
 func (d *Directory) bindAnywhere(ctx context.Context, dn string, password secret.String) (result *ldap.SimpleBindResult, sent bool, err error) {
+	if err = d.known(ctx); err != nil {
+		return nil, false, err
+	}
 	err = errClosed
 	d.anyServer(ctx, func(connect context.Context, s *server) (final bool) {
 		result, sent, err = s.bind(ctx, connect, dn, password)

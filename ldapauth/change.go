@@ -72,6 +72,9 @@ func (d *Directory) ChangePassword(ctx context.Context, a *Account, old, new sec
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, d.timeout, errNoAnswer)
 	defer cancel()
+	if err := d.known(ctx); err != nil {
+		return fmt.Errorf("changing the password of %q: %w", a.DN, err)
+	}
 	sent, err := false, errClosed
 	d.anyServer(ctx, func(connect context.Context, s *server) (final bool) {
 		sent, err = s.change(ctx, connect, a, old, new)

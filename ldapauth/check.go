@@ -37,7 +37,13 @@ const maxSkew = 5 * time.Minute
 // account's, once for each server.
 func (d *Directory) Check(ctx context.Context) []Finding {
 	var r report
-	for _, s := range d.servers {
+	if d.finder != nil {
+		d.finder.check(ctx, d.timeout, &r)
+		known, cancel := context.WithTimeout(ctx, d.timeout)
+		_ = d.known(known) // what is wrong has been said
+		cancel()
+	}
+	for _, s := range d.all() {
 		r.subject = s.url
 		s.check(ctx, &r)
 	}

@@ -20,7 +20,14 @@ import (
 type Config struct {
 	// URLs of the servers of one directory in order of preference, such as
 	// "ldaps://dc1.example.com". All hold the same entries.
-	URLs []string `yaml:"urls"`
+	URLs []string `yaml:"urls" together:"servers"`
+	// Discover is a DNS domain, such as "example.com", whose SRV records name
+	// the servers in the place of URLs (RFC 2782). They are spoken to over TLS
+	// only.
+	Discover string `yaml:"discover" together:"servers"`
+	// Site is the site of Active Directory whose domain controllers are
+	// preferred to the others that Discover finds.
+	Site string `yaml:"site" together:"servers"`
 	// StartTLS turns ldap:// URLs into encrypted ones. It is a demand: a
 	// server that cannot do it is not used.
 	StartTLS bool `yaml:"start_tls"`
@@ -190,9 +197,35 @@ func (c *Config) Encrypted() bool {
 // maxPool keeps a slip of the finger from opening thousands of connections.
 const maxPool = 256
 
+// serversKey returns the key that says which servers there are.
+func (c *Config) serversKey() string {
+	if c.Discover != "" {
+		return "discover"
+	}
+	return "urls"
+}
+
+// dnsDomain is a domain of several labels; siteName what can stand in a DNS name
+// for a site.
+var (
+	dnsDomain = regexp.MustCompile(`^([A-Za-z0-9]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.)+[A-Za-z]([A-Za-z0-9-]{0,61}[A-Za-z0-9])?\.?$`)
+	siteName  = regexp.MustCompile(`^[A-Za-z0-9_-]{1,63}$`)
+)
+
 func (c *Config) validateURLs(p *setting.Problems) {
-	if len(c.URLs) == 0 {
+	switch {
+	case len(c.URLs) == 0 && c.Discover == "":
 		p.Addf("urls", `at least one server is needed, such as "ldaps://dc1.example.com"`)
+	case len(c.URLs) > 0 && c.Discover != "":
+		p.Addf("discover", "takes the place of urls; remove one of them")
+	case c.Discover != "" && (!dnsDomain.MatchString(c.Discover) || len(c.Discover) > 200):
+		p.Addf("discover", "%q is not a DNS domain; write the one of the directory, such as corp.example.com", c.Discover)
+	}
+	switch {
+	case c.Site != "" && c.Discover == "":
+		p.Addf("site", "has no effect without discover; write both, or remove it")
+	case c.Site != "" && !siteName.MatchString(c.Site):
+		p.Addf("site", "%q is not the name of a site; write it as Active Directory Sites and Services shows it", c.Site)
 	}
 	c.validateServers(p, "urls", c.URLs)
 	for i, f := range c.CAFiles {

@@ -31,6 +31,12 @@ func TestValidateNamesTheKeyThatIsWrong(t *testing.T) {
 	}{
 		{"nothing", func(*ldapauth.Config) {}, ""},
 		{"no server", func(c *ldapauth.Config) { c.URLs = nil }, "urls: at least one"},
+		{"servers twice over", func(c *ldapauth.Config) { c.Discover = "corp.example.test" }, "discover: takes the place of urls"},
+		{"a URL to discover", func(c *ldapauth.Config) { c.URLs, c.Discover = nil, "ldaps://corp.example.test" }, "discover: not a DNS domain"},
+		{"an address to discover", func(c *ldapauth.Config) { c.URLs, c.Discover = nil, "192.0.2.1" }, "discover: not a DNS domain"},
+		{"one label to discover", func(c *ldapauth.Config) { c.URLs, c.Discover = nil, "corp" }, "discover: not a DNS domain"},
+		{"a site of nothing", func(c *ldapauth.Config) { c.Site = "Branch" }, "site: discover"},
+		{"a site with a dot", func(c *ldapauth.Config) { c.URLs, c.Discover, c.Site = nil, "corp.example.test", "a.b" }, "site: not the name of a site"},
 		{"another scheme", func(c *ldapauth.Config) { c.URLs = []string{"https://dc1"} }, "urls[0]: ldaps://"},
 		{"second of two", func(c *ldapauth.Config) { c.URLs = append(c.URLs, "ldaps://") }, "urls[1]: names no host"},
 		{"twice", func(c *ldapauth.Config) { c.URLs = append(c.URLs, c.URLs[0]) }, "urls[1]: listed twice"},

@@ -53,7 +53,10 @@ type Directory struct {
 	service  *restraint
 	dialect  *dialect    // as configured; nil: each server is asked
 	filter   *userFilter // as configured; nil: the dialect's
-	servers  []*server
+	finder   *discovery  // nil: the servers are configured
+
+	mu      sync.Mutex
+	servers []*server // in order of preference
 
 	called   atomic.Pointer[identity] // nil: not asked yet
 	deny     denyRules
@@ -79,7 +82,7 @@ type Options struct {
 	// ReadSecret reads the file of the service account's password again, so that
 	// a new one is put to use. Nil: the password stays as it is.
 	ReadSecret func(path string) (secret.String, error)
-	// Resolver finds addresses of servers. Nil means the system's.
+	// Resolver finds servers and their addresses. Nil means the system's.
 	Resolver *net.Resolver
 }
 
@@ -135,6 +138,9 @@ func newDirectory(c Config, o Options) (*Directory, error) {
 	for _, u := range c.URLs {
 		a, _ := parseURL(u) // Validate has tried it
 		d.servers = append(d.servers, newServer(d, a))
+	}
+	if d.finder = newDiscovery(&c, o.Resolver); d.finder != nil {
+		d.spawn(d.discover)
 	}
 	d.spawn(d.keepAlive)
 	return d, nil
@@ -200,7 +206,7 @@ func (d *Directory) Close() {
 	d.closing.Lock()
 	d.cancel()
 	d.closing.Unlock()
-	for _, s := range d.servers {
+	for _, s := range d.all() {
 		s.close()
 	}
 	d.wg.Wait()
@@ -222,7 +228,7 @@ func (d *Directory) spawn(f func()) bool {
 // while the service account's password is being changed.
 func (d *Directory) keepAlive() {
 	for pause(d.ctx, keepAliveEvery) {
-		for _, s := range d.servers {
+		for _, s := range d.all() {
 			s.keepAlive()
 		}
 	}
@@ -231,12 +237,20 @@ func (d *Directory) keepAlive() {
 // errClosed is returned by a closed Directory.
 var errClosed = errors.New("the directory is closed")
 
+// all returns the servers in order of preference.
+func (d *Directory) all() []*server {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.servers // which is replaced, never changed
+}
+
 // candidates returns the servers in the order in which to try them: those in
 // order of preference that are well, and the others, for when none of those
 // answers.
 func (d *Directory) candidates() (up, down []*server) {
-	up = make([]*server, 0, len(d.servers))
-	for _, s := range d.servers {
+	all := d.all()
+	up = make([]*server, 0, len(all))
+	for _, s := range all {
 		if s.health.isWell() {
 			up = append(up, s)
 		} else {

@@ -28,7 +28,7 @@ func (s *server) explainDial(ctx context.Context, err error) error {
 	case ctx.Err() != nil:
 		return fmt.Errorf("%s: %w", s.url, s.explainSilence(context.Cause(ctx)))
 	case dns:
-		text = fmt.Sprintf("the host name %s cannot be resolved: check ldap.urls and the DNS of this machine", s.host)
+		text = fmt.Sprintf("the host name %s cannot be resolved: check ldap.%s and the DNS of this machine", s.host, s.d.config.serversKey())
 	case certificate:
 		text = s.explainCertificate(err)
 	case record:
@@ -148,8 +148,8 @@ func (s *server) explainCertificate(err error) string {
 	leaf := failed.UnverifiedCertificates[0]
 	last := failed.UnverifiedCertificates[len(failed.UnverifiedCertificates)-1]
 	if _, ok := errors.AsType[x509.HostnameError](err); ok {
-		return fmt.Sprintf("its certificate is not for %s but for %s: write one of these names in ldap.urls, or have the certificate reissued",
-			s.host, strings.Join(namesOf(leaf), ", "))
+		return fmt.Sprintf("its certificate is not for %s but for %s: write one of these names in ldap.urls, or have the certificate reissued for %s",
+			s.host, strings.Join(namesOf(leaf), ", "), s.host)
 	}
 	if _, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
 		return fmt.Sprintf("its certificate (%s) leads to an unknown issuer: add the certificate of %q to ldap.ca_files", leaf.Subject, last.Issuer)

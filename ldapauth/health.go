@@ -16,8 +16,9 @@ const (
 	// people wait; a short ldap.timeout makes it shorter (see [patience]).
 	maxPatience = time.Second
 	// firstPause and maxPause bound the pauses between two looks at a server
-	// that is not well. Each is half as long again as the one before.
-	firstPause = time.Second
+	// that is not well. Each is half as long again as the one before. The only
+	// server there is gets no such respite: everybody waits for it.
+	firstPause = 800 * time.Millisecond
 	maxPause   = 5 * time.Second
 	// calm is how long a server must have been well for its next trouble to be
 	// a first one.
@@ -44,7 +45,8 @@ func patience(timeout time.Duration) time.Duration { return min(maxPatience, tim
 // Being passed over is no more than that. When no server is well they are all
 // asked, so no fault is remembered for longer than it lasts.
 type health struct {
-	look  func() // connects afresh, asks something and reports to found
+	look  func()      // connects afresh, asks something and reports to found
+	alone func() bool // there is no other server
 	spawn func(func()) bool
 	ctx   context.Context //nolint:containedctx // ends with the server's use, not with any call
 	now   func() time.Time
@@ -130,7 +132,7 @@ func (h *health) begin(err error, looks int) {
 // watch looks at the server until it is well.
 func (h *health) watch(ctx context.Context, looks int) {
 	for ; ctx.Err() == nil; looks++ {
-		if pause(ctx, pauseBefore(looks)) {
+		if pause(ctx, pauseBefore(looks, h.alone())) {
 			h.look()
 		}
 	}
@@ -138,17 +140,19 @@ func (h *health) watch(ctx context.Context, looks int) {
 
 // pauseBefore returns the pause before a look at a server that has been looked
 // at so many times. Chance keeps many connectors from looking all at once.
-func pauseBefore(looks int) time.Duration {
+func pauseBefore(looks int, alone bool) time.Duration {
 	if looks == 0 {
 		return 0
 	}
 	d := firstPause
-	for range looks - 1 {
-		if d = d * 3 / 2; d >= maxPause {
-			d = maxPause
-			break
-		}
+	for ; looks > 1 && d < maxPause && !alone; looks-- {
+		d = d * 3 / 2
 	}
+	return jitter(min(d, maxPause))
+}
+
+// jitter returns d, a fifth more or less.
+func jitter(d time.Duration) time.Duration {
 	return d*4/5 + rand.N(d*2/5) //nolint:gosec // nobody gains by guessing it
 }
 

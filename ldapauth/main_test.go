@@ -3,6 +3,7 @@ package ldapauth_test
 import (
 	"context"
 	"crypto/tls"
+	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
@@ -159,3 +160,5 @@ func within(t testing.TB, d time.Duration) context.Context {
 	t.Cleanup(cancel)
 	return ctx
 }
+
+func logTo(j *journal) *slog.Logger { return slog.New(slog.NewTextHandler(j, nil)) }

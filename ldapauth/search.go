@@ -21,6 +21,9 @@ import (
 func (d *Directory) search(ctx context.Context, build func(*dialect) *ldap.SearchRequest) (*ldap.SearchResult, *dialect, error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, d.timeout, errNoAnswer)
 	defer cancel()
+	if err := d.known(ctx); err != nil {
+		return nil, nil, err
+	}
 	up, down := d.candidates()
 	r := race{d: d, build: build, up: up, down: down, answers: make(chan outcome, len(up)+len(down)+1)}
 	return r.run(ctx)

@@ -64,7 +64,7 @@ type idleConn struct {
 func newServer(d *Directory, a address) *server {
 	s := &server{address: a, d: d, binds: make(chan struct{}, d.config.Pool.Bind)}
 	s.ctx, s.cancel = context.WithCancel(d.ctx)
-	s.health = health{look: s.look, spawn: d.spawn, ctx: s.ctx, now: d.now, log: d.log.With("server", a.url)}
+	s.health = health{look: s.look, alone: func() bool { return len(d.all()) == 1 }, spawn: d.spawn, ctx: s.ctx, now: d.now, log: d.log.With("server", a.url)}
 	return s
 }
 
@@ -428,6 +428,23 @@ func (s *server) drop(w *idleConn) {
 	s.idle = slices.DeleteFunc(s.idle, func(x *idleConn) bool { return x == w })
 	s.mu.Unlock()
 	w.close()
+}
+
+// retire lets s take no further requests. Those that are under way come to
+// their end.
+func (s *server) retire() {
+	s.mu.Lock()
+	s.cancel()
+	service, idle := s.service, s.idle
+	s.service, s.idle = nil, nil
+	s.mu.Unlock()
+	for _, c := range service {
+		c.retire()
+	}
+	for _, w := range idle {
+		w.timer.Stop()
+		w.close()
+	}
 }
 
 // close ends all connections.
