@@ -138,6 +138,25 @@ func TestExplainObeysWhatTheConfigurationLetsPass(t *testing.T) {
 	}
 }
 
+func TestExplainSaysWhichGroupBars(t *testing.T) {
+	for name, start := range directories() {
+		t.Run(name, func(t *testing.T) {
+			d := start(t)
+			x, text := prepareRig(t, d, "").explain("jon")
+			if x.Result != connector.LetIn || !strings.Contains(text, "ldap.deny_groups") {
+				t.Errorf("verdict %+v in\n%s", x.Verdict, text)
+			}
+			r := prepareRig(t, d, "")
+			r.configure("ldap:\n", fmt.Sprintf("ldap:\n  deny_groups: [%q]\n", d.groups[len(d.groups)-2]))
+			x, text = r.explain("jon")
+			if x.Result != connector.Refused || x.Reason != "denied_group" || !strings.Contains(x.Groups.Denied, "ldap.deny_groups") ||
+				!strings.Contains(text, "✗ would be refused: denied_group") {
+				t.Errorf("verdict %+v in\n%s", x.Verdict, text)
+			}
+		})
+	}
+}
+
 func TestExplainSaysWhenPasswordsAreHeldBack(t *testing.T) {
 	d := inMemory(t)
 	if err := d.memory.Update("CN=Jon Smith,OU=Staff,"+d.baseDN, map[string][]string{"badPwdCount": {"9"}}); err != nil {

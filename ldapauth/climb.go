@@ -46,7 +46,23 @@ func (r *roll) climb(ctx context.Context) (found []member, err error) {
 		return nil, err
 	}
 	r.climbed = append([]member{}, found...) // not nil: the question has been asked
+	note(ctx, r.sayClimbed)
 	return r.climbed, nil
+}
+
+// sayClimbed says which groups the account is itself in, and how many it is in
+// through them.
+func (r *roll) sayClimbed() string {
+	var direct []string
+	n := 0
+	for _, m := range r.climbed {
+		if m.direct {
+			if n++; n <= maxTraced {
+				direct = append(direct, m.dn)
+			}
+		}
+	}
+	return fmt.Sprintf("itself a member of %d groups, through these of %d more: %s", n, len(r.climbed)-n, strings.Join(direct, "; "))
 }
 
 // climbByEntry goes up from the groups with the given DNs by what their own

@@ -84,6 +84,11 @@ func (d *Directory) Groups(ctx context.Context, a *Account) ([]string, error) {
 		} else if err != nil {
 			return nil, fmt.Errorf("nobody can tell whether ldap.deny_groups bars %q, because its groups could not be read: %w", a.DN, err)
 		}
+		note(ctx, func() string {
+			return "compared here: neither the account nor any of its groups is among ldap.deny_groups"
+		})
+	} else {
+		note(ctx, func() string { return "ldap.deny_groups bars nobody in this directory" })
 	}
 	if !d.config.Groups.Include {
 		return nil, nil

@@ -42,6 +42,7 @@ func (r *roll) tokens(ctx context.Context) ([]string, error) {
 	if r.sids, err = r.readTokens(ctx); err != nil {
 		return nil, err
 	}
+	note(ctx, r.sayTokens)
 	if direct > 0 || r.primaryOnly() {
 		kept := make([]unique.Handle[string], len(r.sids))
 		for i, sid := range r.sids {
@@ -50,6 +51,20 @@ func (r *roll) tokens(ctx context.Context) ([]string, error) {
 		r.d.tokens.put(key, kept, now)
 	}
 	return r.sids, nil
+}
+
+// sayTokens says what the domain controller told.
+func (r *roll) sayTokens() string {
+	shown := r.sids[:min(len(r.sids), maxTraced)]
+	texts := make([]string, len(shown))
+	for i, sid := range shown {
+		texts[i] = sidText(sid)
+	}
+	more := ""
+	if n := len(r.sids) - len(shown); n > 0 {
+		more = fmt.Sprintf(" and %d more", n)
+	}
+	return fmt.Sprintf("tokenGroups, nested groups included: %s%s", strings.Join(texts, ", "), more)
 }
 
 // readTokens asks the domain controller for the security identifiers of the
