@@ -53,9 +53,10 @@ func newDialer(r *net.Resolver) *net.Dialer {
 type conn struct {
 	ldap    *ldap.Conn
 	guard   *guard
-	raw     net.Conn // below TLS
-	dialect *dialect // of a service connection
-	as      string   // of a service connection: as whom the server knows it
+	raw     net.Conn  // below TLS
+	dialect *dialect  // of a service connection
+	as      string    // of a service connection: as whom the server knows it
+	made    time.Time // by the directory's clock; of a service connection
 
 	mu      sync.Mutex
 	users   int   // requests under way

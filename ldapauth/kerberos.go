@@ -37,7 +37,7 @@ var aes = []int32{
 // 4752), under TLS, because the LDAP library neither signs nor seals.
 //
 // Each bind gets tickets of its own, which are gone when it is done. A service
-// connection lives for hours, so that is seldom, and a password of the account
+// connection lives for an hour, so that is seldom, and a password of the account
 // that changed, with a new keytab, counts from the next connection on.
 type keytabAccount struct {
 	principal string // user@REALM
@@ -49,6 +49,11 @@ type keytabAccount struct {
 func (*keytabAccount) secure(c *tls.Config) *tls.Config { return c }
 
 func (a *keytabAccount) version() string { return stampOf(a.file) }
+
+// lasts is well below the ten hours for which tickets are good: a domain
+// controller may end a connection with the ticket that it was bound by, or take
+// it for nobody's.
+func (*keytabAccount) lasts() time.Duration { return time.Hour }
 
 func (*keytabAccount) lockable() bool { return true }
 

@@ -139,8 +139,9 @@ func (s *server) connection(ctx context.Context, fresh bool) (*conn, error) {
 }
 
 // leastBusy returns the service connection with the fewest requests under way,
-// counted in; nil if there is none. When all have much to do it starts another
-// one for those who come later. The caller holds the lock.
+// counted in; nil if there is none. When all have much to do, or it has had its
+// time, it starts another one for those who come later. The caller holds the
+// lock.
 func (s *server) leastBusy() *conn {
 	s.service = slices.DeleteFunc(s.service, (*conn).dead)
 	var best *conn
@@ -152,10 +153,17 @@ func (s *server) leastBusy() *conn {
 	if best == nil || !best.acquire() {
 		return nil
 	}
-	if best.load() > busy && len(s.service) < s.d.config.Pool.Search && monotonic()-s.grown > int64(s.d.patience) {
+	more := best.load() > busy && len(s.service) < s.d.config.Pool.Search
+	if (more || s.isOld(best)) && monotonic()-s.grown > int64(s.d.patience) {
 		s.connecting()
 	}
 	return best
+}
+
+// isOld reports whether c is to be replaced.
+func (s *server) isOld(c *conn) bool {
+	lasts := s.d.service.lasts()
+	return lasts > 0 && s.d.now().Sub(c.made) > lasts
 }
 
 // usable reports whether a request would find a service connection. The caller
@@ -206,16 +214,16 @@ func (s *server) connect(a *attempt) {
 	}
 }
 
-// add puts a new service connection into use. After a trouble it replaces those
-// over which nothing has come since: a firewall may have forgotten them. The
-// caller holds the lock.
+// add puts a new service connection into use. It replaces those that have had
+// their time, and after a trouble those over which nothing has come since: a
+// firewall may have forgotten them. The caller holds the lock.
 func (s *server) add(c *conn) {
 	since, troubled := s.health.troubledSince()
 	s.service = slices.DeleteFunc(s.service, func(old *conn) bool {
 		if old.dead() {
 			return true
 		}
-		if troubled && old.guard.heard.Load() < since {
+		if s.isOld(old) || troubled && old.guard.heard.Load() < since {
 			old.retire()
 			return true
 		}
@@ -239,6 +247,7 @@ func (s *server) newConnection(ctx context.Context) (*conn, error) {
 		if err != nil {
 			return nil, err
 		}
+		c.made = s.d.now()
 		stop := context.AfterFunc(ctx, c.close)
 		err = s.introduce(ctx, c)
 		if !stop() {

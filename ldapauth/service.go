@@ -31,6 +31,9 @@ type serviceAccount interface {
 	// version tells what the account shows from what it showed before: it
 	// changes with the password, the certificate or the keytab.
 	version() string
+	// lasts is how long a connection stays the account's before it is replaced;
+	// 0 = as long as it stands.
+	lasts() time.Duration
 	// lockable reports whether an account can be locked by what it shows.
 	lockable() bool
 	// check says how the account introduces itself, now that the server has
@@ -85,6 +88,8 @@ func (anonymous) secure(c *tls.Config) *tls.Config { return c }
 
 func (anonymous) version() string { return "" }
 
+func (anonymous) lasts() time.Duration { return 0 }
+
 func (anonymous) lockable() bool { return false }
 
 func (anonymous) bind(context.Context, *server, *conn) (string, error) { return "", nil }
@@ -106,6 +111,8 @@ type passwordAccount struct {
 }
 
 func (*passwordAccount) secure(c *tls.Config) *tls.Config { return c }
+
+func (*passwordAccount) lasts() time.Duration { return 0 }
 
 func (*passwordAccount) lockable() bool { return true }
 
@@ -201,6 +208,8 @@ func (a *certificateAccount) current() *tls.Certificate {
 }
 
 func (a *certificateAccount) version() string { return stampOf(a.certFile, a.keyFile) }
+
+func (*certificateAccount) lasts() time.Duration { return 0 }
 
 func (*certificateAccount) lockable() bool { return false }
 

@@ -6,11 +6,14 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -416,4 +419,77 @@ func TestAKeytabThatWasExportedAgainIsUsedAtOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	find(t, d, "jon")
+}
+
+func TestAConnectionIsReplacedLongBeforeItsTicketEnds(t *testing.T) {
+	s := dirtest.SharedSambaAD(t)
+	c := byKeytab(t, s)
+	kdc, asked := counted(t, s.KDC)
+	c.Krb5ConfFile = setting.File(s.Krb5Conf(t, kdc))
+	var later atomic.Int64
+	d := openWith(t, c, ldapauth.Options{Now: func() time.Time { return time.Now().Add(time.Duration(later.Load())) }})
+	find(t, d, "jon")
+	first := asked.Load()
+	later.Store(int64(50 * time.Minute))
+	find(t, d, "jon")
+	if n := asked.Load(); n != first {
+		t.Errorf("%d questions to the KDC after 50 minutes, %d before", n, first)
+	}
+	later.Store(int64(61 * time.Minute))
+	for end := time.Now().Add(10 * time.Second); asked.Load() == first; time.Sleep(50 * time.Millisecond) {
+		find(t, d, "jon") // with the old connection, or the new one
+		if time.Now().After(end) {
+			t.Fatal("no other connection after 61 minutes")
+		}
+	}
+	// A KDC that is down meanwhile is no reason to lose the one that there is.
+	kdc, _ = counted(t, "127.0.0.1:1")
+	if err := os.WriteFile(string(c.Krb5ConfFile), must(os.ReadFile(s.Krb5Conf(t, kdc))), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	later.Store(int64(3 * time.Hour))
+	for range 20 {
+		find(t, d, "jon")
+		time.Sleep(10 * time.Millisecond)
+	}
+}
+
+func must(data []byte, err error) []byte {
+	if err != nil {
+		panic(err)
+	}
+	return data
+}
+
+// counted returns an address at which connections are passed on, and how many
+// there were.
+func counted(t *testing.T, to string) (address string, connections *atomic.Int64) {
+	t.Helper()
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	connections = new(atomic.Int64)
+	var running sync.WaitGroup
+	t.Cleanup(func() { _ = ln.Close(); running.Wait() })
+	running.Go(func() {
+		for {
+			c, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			connections.Add(1)
+			running.Go(func() {
+				defer func() { _ = c.Close() }()
+				far, err := net.Dial("tcp", to)
+				if err != nil {
+					return
+				}
+				defer func() { _ = far.Close() }()
+				running.Go(func() { _, _ = io.Copy(far, c); _ = far.Close() })
+				_, _ = io.Copy(c, far)
+			})
+		}
+	})
+	return ln.Addr().String(), connections
 }
