@@ -101,6 +101,18 @@ type Lockout struct {
 	Duration  string     `json:"duration,omitempty"`
 	Failures  int        `json:"failures"`
 	Until     *time.Time `json:"failures_until,omitempty"` // when there will be fewer
+	// Here is how many wrong passwords the connector lets through to it; nil: it
+	// offers no sign-in by password.
+	Here *LetThrough `json:"let_through,omitempty"`
+}
+
+// LetThrough is how many wrong passwords for an account are sent to the
+// directory at most: from addresses that are known for it, from others, and from
+// all together.
+type LetThrough struct {
+	Known   int `json:"known"`
+	Unknown int `json:"unknown"`
+	All     int `json:"all"`
 }
 
 // Groups are what the directory says of an account's groups.
@@ -144,7 +156,7 @@ func Explain(ctx context.Context, c *Config, username string) (*Explanation, err
 	for _, f := range account.Facts(time.Now()) {
 		x.State = append(x.State, Fact{f.Attribute, f.Text, reasonOrError(f.Err)})
 	}
-	x.explainLockout(ctx, d, account)
+	x.explainLockout(ctx, c, d, account)
 	x.explainVerdict(ctx, d, service, account)
 	return x, nil
 }
@@ -195,7 +207,7 @@ func reasonOrError(err error) string {
 	return text(err)
 }
 
-func (x *Explanation) explainLockout(ctx context.Context, d *ldapauth.Domains, account *ldapauth.Account) {
+func (x *Explanation) explainLockout(ctx context.Context, c *Config, d *ldapauth.Domains, account *ldapauth.Account) {
 	var l ldapauth.Lockout
 	var err error
 	p := watched(ctx, func(ctx context.Context) { l, err = d.Lockout(ctx, account) })
@@ -209,6 +221,10 @@ func (x *Explanation) explainLockout(ctx context.Context, d *ldapauth.Domains, a
 	}
 	if !l.Until.IsZero() {
 		x.Lockout.Until = &l.Until
+	}
+	if p := c.Password; p != nil {
+		x.Lockout.Here = &LetThrough{}
+		x.Lockout.Here.Known, x.Lockout.Here.Unknown, x.Lockout.Here.All = p.Throttle.Lets(l.Threshold)
 	}
 }
 

@@ -163,7 +163,7 @@ func TestExplainSaysWhenPasswordsAreHeldBack(t *testing.T) {
 		t.Fatal(err)
 	}
 	x, text := prepareRig(t, d, "").explain("jon")
-	if x.Result != connector.LetIn || x.Lockout.Failures != 9 || x.Lockout.Threshold != 10 || !strings.Contains(text, "! 9 count now") || !strings.Contains(text, "throttled") {
+	if x.Result != connector.LetIn || x.Lockout.Failures != 9 || x.Lockout.Threshold != 10 || x.Lockout.Here == nil || x.Lockout.Here.All != 9 || !strings.Contains(text, "! 9 count now") || !strings.Contains(text, "throttled") {
 		t.Errorf("lockout %+v in\n%s", x.Lockout, text)
 	}
 }

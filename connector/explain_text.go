@@ -139,6 +139,13 @@ func (t *sheet) lockout(l *Lockout) {
 		lasts = "for " + l.Duration
 	}
 	t.say(fine, "%d%s lock the account %s, says %s", l.Threshold, within, lasts, quote(l.Policy))
+	switch h := l.Here; {
+	case h == nil:
+	case h.Known == h.All && h.Unknown == h.All:
+		t.say(fine, "here at most %d are let through", h.All)
+	default:
+		t.say(fine, "here at most %d are let through, at most %d of them from addresses that are known for the account and %d from others", h.All, h.Known, h.Unknown)
+	}
 	until := "until a right one is used or an administrator ends it"
 	if l.Until != nil {
 		until = "the first is forgotten at " + l.Until.UTC().Format(time.DateTime) + " UTC"

@@ -226,12 +226,22 @@ func (a *certificateAccount) bind(_ context.Context, s *server, c *conn) (string
 	switch {
 	case err != nil && !answered(err):
 		return "", a.refusal(c, err)
-	case err != nil:
-		return "", nil // the server cannot say
+	case err != nil: // the server cannot say
+		return "", a.mayRead(s, c)
 	case who.AuthzID == "" || strings.EqualFold(who.AuthzID, "dn:"):
 		return "", a.refusal(c, errAnonymous)
 	}
 	return who.AuthzID, nil
+}
+
+// mayRead returns an error if the server takes the connection for an anonymous
+// one: domain controllers then show nothing but the root DSE, with this code.
+func (a *certificateAccount) mayRead(s *server, c *conn) error {
+	_, err := c.ldap.Search(request(s.d.config.BaseDN[0], ldap.ScopeBaseObject, 1, s.d.timeout, "(objectClass=*)", []string{"1.1"}))
+	if ldap.IsErrorWithCode(err, ldap.LDAPResultOperationsError) {
+		return a.refusal(c, fmt.Errorf("%w (%w)", errAnonymous, inWords(err)))
+	}
+	return nil
 }
 
 // errAnonymous is the error of a bind that was accepted and made nobody of the

@@ -155,7 +155,10 @@ func TestServiceCertificateThatIsNotAcceptedIsSaidSo(t *testing.T) {
 		t.Fatal(err)
 	}
 	plain := real(dirtest.SharedOpenLDAP(t)) // asks nobody for a certificate
-	strict := good()                         // says why it hangs up
+	samba := real(dirtest.SharedSambaAD(t))  // maps certificates to nobody
+	startTLS := samba
+	startTLS.URLs, startTLS.StartTLS = []string{dirtest.SharedSambaAD(t).PlainURL}, true
+	strict := good() // says why it hangs up
 	ln, caFile := listenWith(t, &tls.Config{ClientAuth: tls.RequireAndVerifyClientCert, ClientCAs: x509.NewCertPool()})
 	strict.URLs, strict.CAFiles = []string{"ldaps://" + ln.Addr().String()}, []setting.File{caFile}
 	go func() {
@@ -176,6 +179,8 @@ func TestServiceCertificateThatIsNotAcceptedIsSaidSo(t *testing.T) {
 		{"unknown issuer, and no word about it", stranger, c, false},
 		{"unknown issuer, said so in TLS", stranger, strict, true},
 		{"the server asks for none", ca, plain, true},
+		{"a domain controller, from the first byte", ca, samba, true},
+		{"a domain controller, with StartTLS", ca, startTLS, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			config := tt.config
