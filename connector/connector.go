@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"adconnector/connector/control"
 	"adconnector/connector/front"
 	"adconnector/connector/iprange"
 	"adconnector/connector/private"
@@ -74,6 +75,7 @@ type Connector struct {
 	front     *front.Front
 	keys      *token.Keys // nil: no upstream that signs
 	server    *http.Server
+	control   net.Listener // nil: an administrator cannot ask anything
 }
 
 // New prepares everything that can fail before the first connection: files,
@@ -142,6 +144,10 @@ func New(ctx context.Context, c *Config, o Options) (_ *Connector, err error) {
 		}
 		conn.listeners = []net.Listener{ln}
 	}
+	if conn.control, err = control.Listen(ctx, dir); err != nil {
+		// People can sign in without it.
+		conn.log.Warn("the throttle command will not work", "err", err)
+	}
 	return conn, nil
 }
 
@@ -166,6 +172,9 @@ func (c *Connector) Run(ctx context.Context) error {
 	defer cancel() // before the wait above: deferred calls run last in, first out
 	background.Go(func() { c.watcher.Run(ctx) })
 	background.Go(func() { c.service.Run(ctx) })
+	if c.control != nil {
+		background.Go(func() { control.Serve(ctx, c.control, c.controls(), c.log) })
+	}
 	if c.keys != nil {
 		background.Go(func() { c.keys.Run(ctx) })
 	}
@@ -201,6 +210,9 @@ func (c *Connector) close() {
 	}
 	for _, ln := range c.listeners {
 		_ = ln.Close()
+	}
+	if c.control != nil {
+		_ = c.control.Close()
 	}
 	if c.audit != nil {
 		_ = c.audit.Close()

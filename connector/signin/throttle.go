@@ -82,7 +82,7 @@ func (c ThrottleConfig) Lets(threshold int) (known, unknown, all int) {
 	if threshold == 0 {
 		return known, unknown, all
 	}
-	r := rule{split: split, lock: lock{threshold: threshold}}
+	r := rule{split: split, lock: &lock{threshold: threshold}}
 	share, most := r.budget()
 	return min(known, most), min(unknown, share), min(all, most)
 }
@@ -148,7 +148,7 @@ func newThrottle(c ThrottleConfig, d Directory, log *slog.Logger, now func() tim
 	if c.KnownAddresses > 0 {
 		t.known = newKnownAddresses(c.KnownAddresses.Std(), now)
 	}
-	t.usual.Store(&lock{})
+	t.usual.Store(none)
 	return t
 }
 
@@ -173,7 +173,7 @@ func (t *throttle) begin(ctx context.Context, address netip.Addr, name string) (
 			g.release()
 		}
 	}()
-	r := rule{limit: t.config.PerAddress, about: about{network: g.network}}
+	r := rule{limit: t.config.PerAddress, lock: none, about: about{network: g.network}}
 	if err := t.addresses.take(ctx, t.networkKey(g.network), &r, &g.address); err != nil {
 		return nil, err
 	}
@@ -186,7 +186,7 @@ func (t *throttle) begin(ctx context.Context, address netip.Addr, name string) (
 	}
 	key := t.nameKey(name)
 	r = t.rule()
-	r.lock = *t.usual.Load()
+	r.lock, r.about = t.usual.Load(), about{name: key}
 	if t.known.anybodys(g.network) {
 		// From where anybody is known, names are counted apart: nobody there must
 		// be kept out by what strangers typed.
@@ -231,7 +231,7 @@ func (g *guess) aim(ctx context.Context, a *ldapauth.Account) error {
 		return err
 	}
 	r := t.rule()
-	r.lock, r.about = l, about{account: a.ID, username: a.Username, dn: a.DN}
+	r.lock, r.about = l, about{account: a.ID, username: a.Username}
 	r.known, r.reserve = t.known.knows(a.ID, g.network)
 	key := t.accountKey(a.ID)
 	g.name.leadsTo(key)
@@ -240,19 +240,19 @@ func (g *guess) aim(ctx context.Context, a *ldapauth.Account) error {
 
 // lockOf returns what the directory does about wrong passwords for a. If that
 // cannot be known the configured limits stand alone: it must not keep a out.
-func (t *throttle) lockOf(ctx context.Context, a *ldapauth.Account) (lock, error) {
+func (t *throttle) lockOf(ctx context.Context, a *ldapauth.Account) (*lock, error) {
 	l, err := t.directory.Lockout(ctx, a)
 	switch {
 	case errors.Is(err, ldapauth.ErrNoLockoutPolicy):
 		t.once("", "nobody knows how many wrong passwords the directory allows before it locks an account; if it locks accounts, set ldap.password_policy_dn, or keep password.throttle.per_account below that number")
-		return lock{}, nil
+		return none, nil
 	case err != nil:
 		if ctx.Err() == nil {
 			t.once(err.Error(), "it cannot be read how many wrong passwords the directory allows before it locks an account; password.throttle.per_account stands alone", "err", err)
 		}
-		return lock{}, nil
+		return none, nil
 	case l.Locked != nil:
-		return lock{}, l.Locked
+		return nil, l.Locked
 	}
 	if l.Hidden != "" {
 		t.once(l.Hidden, "a fine-grained password policy is hidden from the service account, so the domain's number of wrong passwords is taken for its own; let the service account read it", "policy", l.Hidden)
@@ -260,9 +260,9 @@ func (t *throttle) lockOf(ctx context.Context, a *ldapauth.Account) (lock, error
 	if l.Threshold == 1 {
 		t.once(l.Policy, "the directory locks an account after a single wrong password, so no password can be tried without locking somebody out; let it lock after 10 or so", "policy", l.Policy)
 	}
-	k := lock{threshold: l.Threshold, window: l.Window, prolonged: l.Prolonged}
+	k := &lock{threshold: l.Threshold, window: l.Window, prolonged: l.Prolonged}
 	if l.Usual {
-		t.learnUsual(l.Policy, k)
+		t.learnUsual(l.Policy, *k)
 	}
 	k.failures, k.asOf, k.until = l.Failures, l.AsOf, l.Until
 	return k, nil
@@ -279,7 +279,7 @@ func (t *throttle) learnUsual(policy string, k lock) {
 		return
 	}
 	t.usuals[policy] = k
-	strictest := lock{}
+	strictest := *none
 	for _, x := range t.usuals {
 		if x.threshold > 0 && (strictest.threshold == 0 || x.threshold < strictest.threshold) {
 			strictest = x

@@ -33,9 +33,12 @@ type rule struct {
 	// reserve leaves the last failure that the directory allows to the known
 	// addresses: there are some.
 	reserve bool
-	lock    lock
+	lock    *lock
 	about   about
 }
+
+// none is the lock of a directory that does nothing about failures.
+var none = &lock{}
 
 // A lock is what the directory does about failures.
 type lock struct {
@@ -64,14 +67,16 @@ func (r *rule) budget() (own, all int) {
 
 // about is what a counter stands for, as far as that may be kept.
 type about struct {
-	network               netip.Prefix
-	account, username, dn string
+	network           netip.Prefix
+	account, username string
+	name              uint64 // the key of a name, from wherever it was typed
 }
 
 // A limiter counts failures by key.
 type limiter struct {
-	what string // what a key stands for, in words
-	now  func() time.Time
+	what  string // what a key stands for, in words
+	now   func() time.Time
+	epoch time.Time // from which failures are dated
 
 	mu       sync.Mutex
 	counters *simplelru.LRU[uint64, *counter]
@@ -80,26 +85,34 @@ type limiter struct {
 // A counter is what is remembered of one key.
 type counter struct {
 	failed  []failure     // oldest first
-	pending [2]int        // attempts whose outcome is not known yet, from unknown and from known addresses
-	waiting int           // attempts that wait for one of those
+	pending [2]int32      // attempts whose outcome is not known yet, from unknown and from known addresses
+	waiting int32         // attempts that wait for one of those
+	reserve bool          // as in the rule of the last attempt
+	lock    *lock         // likewise
 	settled chan struct{} // closed when an outcome is known; nil if nobody waits
-
-	last    rule   // that held for the last attempt
+	about   about
 	leadsTo uint64 // of a name: the key of the account that it led to
 }
 
-// A failure is one wrong password.
-type failure struct {
-	at    time.Time
-	known bool // it came from a known address
+// A failure is one wrong password: when it was made, in nanoseconds after the
+// epoch, and in the lowest bit whether it came from a known address. There may
+// be many, so they are kept small.
+type failure int64
+
+func (l *limiter) failure(known bool) failure {
+	return failure(l.now().Sub(l.epoch)<<1) | failure(kind(known))
 }
+
+func (f failure) at() time.Duration { return time.Duration(f >> 1) }
+
+func (f failure) known() bool { return f&1 == 1 }
 
 func newLimiter(what string, now func() time.Time) *limiter {
 	counters, err := simplelru.NewLRU[uint64, *counter](maxCounters, nil)
 	if err != nil {
 		panic(err) // the size is a positive constant
 	}
-	return &limiter{what: what, now: now, counters: counters}
+	return &limiter{what: what, now: now, epoch: now(), counters: counters}
 }
 
 // take gives p a place under key: the right to one attempt. It is a denial if r
@@ -110,14 +123,15 @@ func (l *limiter) take(ctx context.Context, key uint64, r *rule, p *place) error
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for {
-		c, now := l.counter(key), l.now()
-		c.last = *r
+		c, now := l.counter(key, &r.about), l.now().Sub(l.epoch)
+		c.reserve, c.lock = r.reserve, r.lock
 		c.forget(r, now)
-		tallies := c.tallies(r, now)
+		tallies := l.tallies(c, r, now)
 		busy := false
 		for i := range tallies {
 			if t := &tallies[i]; t.failed >= t.most {
-				return l.refuse(i, t, r, now)
+				l.drop(key, c) // the directory may have counted all of them elsewhere
+				return l.refuse(i, t, r)
 			}
 			busy = busy || tallies[i].failed+tallies[i].pending >= tallies[i].most
 		}
@@ -156,14 +170,14 @@ type tally struct {
 }
 
 // tallies returns how far the failures of c have come.
-func (c *counter) tallies(r *rule, now time.Time) (t [3]tally) {
-	pending := c.pending[kind(r.known)]
+func (l *limiter) tallies(c *counter, r *rule, now time.Duration) (t [3]tally) {
+	pending := int(c.pending[kind(r.known)])
 	t[byLimit] = tally{most: r.limit.Failures, pending: pending}
-	since := now.Add(-r.limit.Window.Std())
-	for i := range c.failed {
-		if f := &c.failed[i]; f.known == r.known && f.at.After(since) {
+	window := r.limit.Window.Std()
+	for _, f := range c.failed {
+		if f.known() == r.known && f.at() > now-window {
 			if t[byLimit].failed++; t[byLimit].failed == 1 {
-				t[byLimit].until = f.at.Add(r.limit.Window.Std())
+				t[byLimit].until = l.epoch.Add(f.at() + window)
 			}
 		}
 	}
@@ -172,13 +186,14 @@ func (c *counter) tallies(r *rule, now time.Time) (t [3]tally) {
 		return t
 	}
 	t[byShare].most, t[byLock].most = r.budget()
-	t[byShare].pending, t[byLock].pending = pending, c.pending[0]+c.pending[1]
+	t[byShare].pending, t[byLock].pending = pending, int(c.pending[0]+c.pending[1])
 	counted, later := c.failed[r.lock.first(c.failed, now):], 0
-	for i := range counted {
-		if counted[i].known == r.known {
+	asOf := r.lock.asOf.Sub(l.epoch)
+	for _, f := range counted {
+		if f.known() == r.known {
 			t[byShare].failed++
 		}
-		if !counted[i].at.Before(r.lock.asOf) {
+		if f.at() >= asOf {
 			later++
 		}
 	}
@@ -189,7 +204,7 @@ func (c *counter) tallies(r *rule, now time.Time) (t [3]tally) {
 	// asked; and the servers of one directory do not all count the same.
 	t[byLock].failed = max(len(counted), r.lock.failures+later)
 	until := r.lock.until
-	if own := r.lock.end(counted); len(counted) > 0 && (own.IsZero() || own.After(until)) {
+	if own := l.end(r.lock, counted); len(counted) > 0 && (own.IsZero() || own.After(until)) {
 		until = own
 	}
 	t[byShare].until, t[byLock].until = until, until
@@ -197,14 +212,14 @@ func (c *counter) tallies(r *rule, now time.Time) (t [3]tally) {
 }
 
 // first returns the index of the first failure that the directory still counts.
-func (k *lock) first(failed []failure, now time.Time) int {
+func (k *lock) first(failed []failure, now time.Duration) int {
 	i := len(failed)
 	if k.threshold == 0 {
 		return i
 	}
-	for next := now; i > 0 && next.Sub(failed[i-1].at) < k.window; i-- {
+	for next := now; i > 0 && next-failed[i-1].at() < k.window; i-- {
 		if k.prolonged {
-			next = failed[i-1].at
+			next = failed[i-1].at()
 		}
 	}
 	return i
@@ -212,21 +227,22 @@ func (k *lock) first(failed []failure, now time.Time) int {
 
 // end returns when the directory will count fewer than these; the zero time if
 // it forgets none.
-func (k *lock) end(counted []failure) time.Time {
+func (l *limiter) end(k *lock, counted []failure) time.Time {
 	if len(counted) == 0 || k.window == ldapauth.Forever {
 		return time.Time{}
 	}
+	decisive := counted[0]
 	if k.prolonged {
-		return counted[len(counted)-1].at.Add(k.window)
+		decisive = counted[len(counted)-1]
 	}
-	return counted[0].at.Add(k.window)
+	return l.epoch.Add(decisive.at()).Add(k.window)
 }
 
 // refuse says which tally leaves no attempt.
-func (l *limiter) refuse(which int, t *tally, r *rule, now time.Time) error {
+func (l *limiter) refuse(which int, t *tally, r *rule) error {
 	next := "none is possible until a right password is used elsewhere or an administrator clears the failures"
 	if !t.until.IsZero() {
-		next = fmt.Sprintf("the next attempt is possible in %v", t.until.Sub(now).Round(time.Second))
+		next = fmt.Sprintf("the next attempt is possible in %v", t.until.Sub(l.now()).Round(time.Second))
 	}
 	switch {
 	case which == byLimit:
@@ -240,10 +256,10 @@ func (l *limiter) refuse(which int, t *tally, r *rule, now time.Time) error {
 }
 
 // counter returns the counter of key, a new one if there is none.
-func (l *limiter) counter(key uint64) *counter {
+func (l *limiter) counter(key uint64, a *about) *counter {
 	c, ok := l.counters.Get(key)
 	if !ok {
-		c = &counter{}
+		c = &counter{about: *a}
 		l.counters.Add(key, c)
 	}
 	return c
@@ -251,9 +267,9 @@ func (l *limiter) counter(key uint64) *counter {
 
 // forget drops the failures that count no more, neither here nor in the
 // directory.
-func (c *counter) forget(r *rule, now time.Time) {
-	since, n := now.Add(-r.limit.Window.Std()), 0
-	for n < len(c.failed) && !c.failed[n].at.After(since) {
+func (c *counter) forget(r *rule, now time.Duration) {
+	since, n := now-r.limit.Window.Std(), 0
+	for n < len(c.failed) && c.failed[n].at() <= since {
 		n++
 	}
 	if n = min(n, r.lock.first(c.failed, now)); n > 0 {
@@ -303,7 +319,7 @@ func (p *place) leadsTo(account uint64) {
 
 // fail counts the attempt as a failure.
 func (p *place) fail() {
-	p.settle(func(l *limiter, c *counter) { c.failed = append(c.failed, failure{l.now(), p.known}) })
+	p.settle(func(l *limiter, c *counter) { c.failed = append(c.failed, l.failure(p.known)) })
 }
 
 // release counts the attempt as nothing.
@@ -326,10 +342,15 @@ func (p *place) settle(outcome func(*limiter, *counter)) {
 		close(c.settled)
 		c.settled = nil
 	}
-	if len(c.failed) > 0 || c.pending != [2]int{} || c.waiting > 0 {
+	l.drop(p.key, c)
+}
+
+// drop forgets a counter that has nothing to remember. The caller holds the lock.
+func (l *limiter) drop(key uint64, c *counter) {
+	if len(c.failed) > 0 || c.pending != [2]int32{} || c.waiting > 0 {
 		return
 	}
-	if current, ok := l.counters.Peek(p.key); ok && current == c {
-		l.counters.Remove(p.key)
+	if current, ok := l.counters.Peek(key); ok && current == c {
+		l.counters.Remove(key)
 	}
 }

@@ -29,6 +29,7 @@ type limited struct {
 }
 
 func newLimited(what string, r rule, now func() time.Time) *limited {
+	r.lock = none
 	return &limited{newLimiter(what, now), r}
 }
 
@@ -315,10 +316,11 @@ func BenchmarkThrottle(b *testing.B) {
 
 func BenchmarkThrottleFull(b *testing.B) {
 	t := newTestThrottle(DefaultThrottle())
-	names := make([]string, maxCounters+1)
+	names, r := make([]string, maxCounters+1), t.rule()
+	r.lock = none
 	for i := range names {
 		names[i] = fmt.Sprint("user", i)
-		tried(b, &limited{t.names, t.rule()}, uint64(i), 1)
+		tried(b, &limited{t.names, r}, uint64(i), 1)
 	}
 	b.ReportAllocs()
 	for i := 0; b.Loop(); i++ {
