@@ -322,7 +322,7 @@ func (c *Connector) makeService(audit io.Writer, dir *private.Dir) (*signin.Serv
 func (c *Connector) policy() signin.Options {
 	o := signin.Options{
 		Directory:       c.directory,
-		ProofTimeout:    c.config.LDAP.Timeout.Std() + proofMargin,
+		ProofTimeout:    c.config.LDAP.LongestTimeout() + proofMargin,
 		Recheck:         c.config.Session.Recheck.Std(),
 		GroupsOnFailure: c.config.LDAP.Groups.OnFailure,
 

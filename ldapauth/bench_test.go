@@ -1,10 +1,13 @@
 package ldapauth_test
 
 import (
+	"fmt"
 	"testing"
 
+	"adconnector/ldapauth"
 	"adconnector/ldapauth/dirtest"
 	"adconnector/ldapauth/secret"
+	"adconnector/ldapauth/setting"
 )
 
 // On a real OpenLDAP with 10,000 people, over TLS.
@@ -69,4 +72,47 @@ func BenchmarkActiveDirectory(b *testing.B) {
 			}
 		}
 	})
+}
+
+// What a name costs with several domains, all on one real domain controller: as
+// many searches at the same time as there are domains, or one in the global
+// catalogue and one more.
+func BenchmarkDomains(b *testing.B) {
+	s := dirtest.SharedSambaAD(b)
+	for _, n := range []int{1, 2, 8} {
+		c := ldapauth.DomainsConfig{Config: real(s)}
+		c.Schema, c.BindDN = "active_directory", "svc-connector@corp.example.test"
+		for i := range n {
+			one := c.Config
+			// One holds the people, the others nobody.
+			one.BaseDN, one.NetBIOS = setting.OneOrMore{"OU=Groups," + s.BaseDN}, fmt.Sprint("D", i)
+			if i == 0 {
+				one.BaseDN = setting.OneOrMore{"OU=Staff," + s.BaseDN}
+			}
+			c.Domains = append(c.Domains, one)
+		}
+		for _, bm := range []struct {
+			how     string
+			name    string
+			catalog []string
+		}{
+			{"asked", "jon", nil},
+			{"catalogue", "jon", []string{s.CatalogURL}},
+			{"named", `D0\jon`, nil},
+		} {
+			if bm.how != "asked" && n == 1 {
+				continue
+			}
+			c.GlobalCatalog = bm.catalog
+			d := openDomains(b, c)
+			b.Run(fmt.Sprintf("%d/%s", n, bm.how), func(b *testing.B) {
+				b.ReportAllocs()
+				for b.Loop() {
+					if _, err := d.FindByName(b.Context(), bm.name); err != nil {
+						b.Fatal(err)
+					}
+				}
+			})
+		}
+	}
 }

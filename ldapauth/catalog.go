@@ -75,6 +75,7 @@ func newCatalog(c *DomainsConfig, list []*Directory, o Options) (*catalog, error
 // of the time, so that the domains can still be asked if it does not answer.
 func (c *DomainsConfig) catalog() Config {
 	d := c.Config
+	d.Discover, d.Site = "", ""
 	d.URLs = make([]string, len(c.GlobalCatalog))
 	for i, raw := range c.GlobalCatalog {
 		d.URLs[i] = catalogURL(raw)

@@ -35,8 +35,8 @@ func catalogued(t testing.TB, s *dirtest.Server) (other *memdir.Server, c ldapau
 	return other, c
 }
 
-// searches counts what a trace shows, by the port of the server.
-func searches(t testing.TB, d *ldapauth.Domains, name string) (a *ldapauth.Account, err error, n map[string]int) {
+// searches looks for name and counts the searches for it, by server and base.
+func searches(t testing.TB, d *ldapauth.Domains, name string) (n map[string]int, a *ldapauth.Account, err error) {
 	t.Helper()
 	var trace ldapauth.Trace
 	a, err = d.FindByName(ldapauth.WithTrace(t.Context(), &trace), name)
@@ -47,7 +47,7 @@ func searches(t testing.TB, d *ldapauth.Domains, name string) (a *ldapauth.Accou
 			n[s.Search.Server+" "+s.Search.Base]++
 		}
 	}
-	return a, err, n
+	return n, a, err
 }
 
 func TestTheGlobalCatalogueSaysWhichDomainToAsk(t *testing.T) {
@@ -58,7 +58,7 @@ func TestTheGlobalCatalogueSaysWhichDomainToAsk(t *testing.T) {
 		_, _ = d.FindByName(t.Context(), name)
 	}
 	for name, unit := range map[string]string{"photo": "Staff", "svc-connector": "Service", "ghost": ""} {
-		a, err, n := searches(t, d, name)
+		n, a, err := searches(t, d, name)
 		if unit == "" {
 			wantReason(t, name, err, denial.NoAccount)
 		} else if err != nil || !strings.Contains(a.DN, "OU="+unit) {

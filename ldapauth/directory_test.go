@@ -26,6 +26,8 @@ type site struct {
 	direct   []string
 	// nobody are names that find an entry that is no person's.
 	nobody []string
+	// knowsItself says that the directory says what its domain is called.
+	knowsItself bool
 	// ambiguous is a name that two persons have, with the filter for it.
 	ambiguous, filter string
 }
@@ -102,7 +104,7 @@ func sites() map[string]func(t *testing.T) site {
 		"Samba": func(t *testing.T) site {
 			s := dirtest.SharedSambaAD(t)
 			return site{
-				config: real(s), password: s.Password,
+				config: real(s), password: s.Password, knowsItself: true,
 				people: []condition{
 					{"jon", "", ""},
 					{"nopw", "", ""},

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 
 	"adconnector/ldapauth/denial"
 	"adconnector/ldapauth/secret"
@@ -42,6 +43,16 @@ func (c *DomainsConfig) Directories() []Config {
 // Encrypted reports whether TLS is used with every server of every directory.
 func (c *DomainsConfig) Encrypted() bool {
 	return !slices.ContainsFunc(c.Directories(), func(d Config) bool { return !d.Encrypted() })
+}
+
+// LongestTimeout returns how long one operation may take in the directory that is
+// given most time.
+func (c *DomainsConfig) LongestTimeout() time.Duration {
+	longest := time.Duration(0)
+	for _, d := range c.Directories() {
+		longest = max(longest, d.Timeout.Std())
+	}
+	return longest
 }
 
 // Validate reports everything wrong with c at once. Keys are relative to the

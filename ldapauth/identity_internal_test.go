@@ -1,6 +1,7 @@
 package ldapauth
 
 import (
+	"slices"
 	"testing"
 
 	"github.com/go-ldap/ldap/v3"
@@ -42,5 +43,17 @@ func TestAChildDomainIsNotItsParent(t *testing.T) {
 				t.Errorf("%s is in %q, want %q", dn, got, want)
 			}
 		}
+	}
+}
+
+func TestTheCatalogueHasServersOfItsOwn(t *testing.T) {
+	c := DomainsConfig{Config: DefaultConfig(), GlobalCatalog: []string{"ldaps://gc1", "ldap://gc2", "ldaps://gc3:13269", "ldaps://[::1]"}}
+	c.Discover, c.Site, c.UserFilter, c.BindDN = "corp.test", "Oslo", "(mail={0})", "svc@corp.test"
+	k := c.catalog()
+	if want := []string{"ldaps://gc1:3269", "ldap://gc2:3268", "ldaps://gc3:13269", "ldaps://[::1]:3269"}; !slices.Equal(k.URLs, want) {
+		t.Errorf("servers %q, want %q", k.URLs, want)
+	}
+	if k.Discover != "" || k.Site != "" || k.UserFilter != "" || k.BindDN != c.BindDN || 2*k.Timeout != c.Timeout {
+		t.Errorf("the catalogue has %+v", k)
 	}
 }
