@@ -311,19 +311,22 @@ func TestE4_AChangeWithoutAnAnswerIsNotSentAgain(t *testing.T) {
 	d := open(t, short(c))
 	a := find(t, d, "nina")
 	old, new := secret.New(memdir.SamplePassword), secret.New(next)
+	sent := func() int { return int(first.seen.Load() + second.seen.Load()) }
 	for _, hangUp := range []bool{false, true} {
 		first.hangUp.Store(hangUp)
-		before := first.seen.Load()
+		second.hangUp.Store(hangUp) // on a busy machine the first seems unwell and the second is asked
+		before := sent()
 		if err := d.ChangePassword(t.Context(), a, old, new); !errors.Is(err, ldapauth.ErrUnanswered) || denial.ReasonOf(err) != "" {
 			t.Errorf("hang up %v: %v, want a fault without an answer", hangUp, err)
 		}
-		if n := first.seen.Load() - before; n != 1 || second.seen.Load() != 0 {
-			t.Errorf("hang up %v: sent %d and %d times, want once", hangUp, n, second.seen.Load())
+		if n := sent() - before; n != 1 {
+			t.Errorf("hang up %v: sent %d times, want once", hangUp, n)
 		}
 	}
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
 	first.hangUp.Store(false)
+	second.hangUp.Store(false)
 	if err := d.ChangePassword(ctx, a, old, new); !errors.Is(err, context.DeadlineExceeded) {
 		t.Errorf("given up by the caller: %v", err)
 	}
