@@ -7,12 +7,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"net"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/go-ldap/ldap/v3"
@@ -44,6 +46,8 @@ type keytabAccount struct {
 	file      string
 	conf      string // "" = the system's, or none
 	rights    CheckFile
+	log       *slog.Logger
+	last      atomic.Pointer[keytab.Keytab] // what the file held when it was last good
 }
 
 func (*keytabAccount) secure(c *tls.Config) *tls.Config { return c }
@@ -80,6 +84,7 @@ func (a *keytabAccount) load() (kt *keytab.Keytab, err error) {
 	for _, e := range kt.Entries {
 		switch name := e.Principal.String(); {
 		case name == a.principal && slices.Contains(aes, e.Key.KeyType):
+			a.last.Store(kt)
 			return kt, nil
 		case !slices.Contains(others, name):
 			others = append(others, name)
@@ -120,8 +125,9 @@ func (a *keytabAccount) check(r *report, as string, _ time.Time) {
 // no KDC is asked later. The caller closes it.
 func (a *keytabAccount) tickets(ctx context.Context, service string) (*gssapi.Client, error) {
 	kt, err := a.load()
-	if err != nil {
-		return nil, err
+	if err != nil { // it may just be being replaced
+		a.log.Warn("the service account's keytab cannot be read again; the one from before is used", "error", err)
+		kt = a.last.Load()
 	}
 	conf, err := a.config()
 	if err != nil {

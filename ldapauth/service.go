@@ -69,7 +69,7 @@ func newServiceAccount(c *Config, o Options) (serviceAccount, error) {
 		a := &certificateAccount{certFile: string(c.BindCertFile), keyFile: string(c.BindKeyFile), rights: rights, log: o.Log}
 		return a, a.load()
 	case c.BindKeytabFile != "":
-		a := &keytabAccount{principal: c.BindPrincipal, file: string(c.BindKeytabFile), conf: string(c.Krb5ConfFile), rights: rights}
+		a := &keytabAccount{principal: c.BindPrincipal, file: string(c.BindKeytabFile), conf: string(c.Krb5ConfFile), rights: rights, log: o.Log}
 		_, err := a.load()
 		return a, err
 	case c.BindDN != "":

@@ -426,6 +426,28 @@ func TestAKeytabThatWasExportedAgainIsUsedAtOnce(t *testing.T) {
 	find(t, d, "jon")
 }
 
+func TestAKeytabThatIsJustBeingReplacedDoesNoHarm(t *testing.T) {
+	c := byKeytab(t, dirtest.SharedSambaAD(t))
+	var log bytes.Buffer
+	d := openWith(t, c, ldapauth.Options{Log: slog.New(slog.NewTextHandler(&log, nil))})
+	data, err := os.ReadFile(string(c.BindKeytabFile))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range []int{0, 1, len(data) / 2} {
+		if err := os.WriteFile(string(c.BindKeytabFile), data[:n], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if level, text := worst(d.Check(t.Context())); level == ldapauth.Failure {
+			t.Errorf("with %d of %d bytes:\n%s", n, len(data), text)
+		}
+	}
+	d.Close()
+	if !strings.Contains(log.String(), "the one from before is used") {
+		t.Errorf("nothing was logged of a file that cannot be read:\n%s", log.String())
+	}
+}
+
 func TestAConnectionIsReplacedLongBeforeItsTicketEnds(t *testing.T) {
 	s := dirtest.SharedSambaAD(t)
 	c := byKeytab(t, s)
