@@ -431,4 +431,5 @@ func (d *demo) invite() {
 	d.printf("may not sign in: dora (disabled), liam (locked out), eve (expired). nina must change her password and paul's has\n")
 	d.printf("expired: they can choose a new one where they type the old one, and are then signed in.\n")
 	d.printf("Sign-in attempts are recorded in %s\n", d.path("audit.log"))
+	d.printf("To see why dora may not sign in: adconnector explain --config %s --user dora\n", d.path("adconnector.yaml"))
 }
