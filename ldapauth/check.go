@@ -47,7 +47,21 @@ func (d *Directory) Check(ctx context.Context) []Finding {
 		r.subject = s.url
 		s.check(ctx, &r)
 	}
+	if !d.isCatalog {
+		d.checkNames(ctx, &r)
+	}
 	return r.findings
+}
+
+// checkNames says how people may write their names. A directory that cannot be
+// asked has had its findings.
+func (d *Directory) checkNames(ctx context.Context, r *report) {
+	ctx, cancel := context.WithTimeoutCause(ctx, d.timeout, errNoAnswer)
+	defer cancel()
+	if who, err := d.identity(ctx); err == nil {
+		r.subject = "user names"
+		r.add(OK, "%s", d.nameForms(who))
+	}
 }
 
 // report gathers findings about a server.

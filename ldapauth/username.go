@@ -226,3 +226,34 @@ func (r *reading) String() string {
 	}
 	return " (read as " + strings.Join(ways, " or ") + ")"
 }
+
+// nameForms says how people may write their names, for the administrator.
+func (d *Directory) nameForms(who *identity) string {
+	if d.filter != nil {
+		return "as ldap.user_filter compares them"
+	}
+	forms := []string{"jon"}
+	suffixes := d.config.Suffixes
+	if who.activeDirectory && who.dns != "" && !holdsName(suffixes, who.dns) {
+		suffixes = append([]string{who.dns}, suffixes...)
+	}
+	for _, s := range suffixes {
+		forms = append(forms, "jon@"+s)
+	}
+	if len(d.config.Suffixes) == 0 {
+		for _, s := range who.suffixes {
+			forms = append(forms, "jon@"+s+" (if it is the userPrincipalName)")
+		}
+	}
+	if who.netbios != "" {
+		forms = append(forms, who.netbios+`\jon`)
+	}
+	if d.config.MailAsName {
+		forms = append(forms, "the mail address")
+	}
+	text := strings.Join(forms, ", ")
+	if who.activeDirectory && who.netbios == "" {
+		text += fmt.Sprintf("; those with a backslash are refused until ldap.netbios is set (%v)", who.missing)
+	}
+	return text
+}

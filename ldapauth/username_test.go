@@ -50,6 +50,26 @@ func TestANameInAnyFormIsTheSameAccount(t *testing.T) {
 	})
 }
 
+func TestCheckSaysHowNamesAreWritten(t *testing.T) {
+	forEachSite(t, func(t *testing.T, s site) {
+		c, suffix := named(s)
+		for change, want := range map[string]string{"": "jon, jon@" + suffix + `, CORP\jon`, "mail": `CORP\jon, the mail address`, "filter": "ldap.user_filter"} {
+			c := c
+			c.MailAsName = change == "mail"
+			if change == "filter" {
+				c.UserFilter = "(mail={0})"
+			}
+			if _, text := worst(open(t, c).Check(t.Context())); !strings.Contains(text, want) {
+				t.Errorf("nothing about %q in\n%s", want, text)
+			}
+		}
+	})
+	_, c := memory(t, memdir.ActiveDirectory) // it has no CN=Partitions
+	if _, text := worst(open(t, c).Check(t.Context())); !strings.Contains(text, "until ldap.netbios is set") {
+		t.Errorf("nothing about the missing name in\n%s", text)
+	}
+}
+
 func TestC12_ANameOfAnotherForestIsRefused(t *testing.T) {
 	forEachSite(t, func(t *testing.T, s site) {
 		c, suffix := named(s)
