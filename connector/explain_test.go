@@ -99,7 +99,7 @@ func TestExplainShowsEveryStep(t *testing.T) {
 			if searches < 2 {
 				t.Errorf("%d searches", searches)
 			}
-			for _, want := range []string{d.url, "=jon)", x.Account.DN, d.baseDN, "\nState\n", "\nWrong passwords (", "\nGroups (", " ms"} {
+			for _, want := range []string{"connected to " + d.url + " in ", "as " + d.bindDN, "=jon)", x.Account.DN, d.baseDN, "\nState\n", "\nWrong passwords (", "\nGroups (", " ms"} {
 				if !strings.Contains(text, want) {
 					t.Errorf("no %q in\n%s", want, text)
 				}

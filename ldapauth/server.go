@@ -1,6 +1,7 @@
 package ldapauth
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -124,6 +125,7 @@ func (s *server) connection(ctx context.Context, fresh bool) (*conn, error) {
 	a := s.connecting()
 	s.mu.Unlock()
 
+	start := time.Now()
 	select {
 	case <-a.done:
 	case <-ctx.Done():
@@ -135,6 +137,9 @@ func (s *server) connection(ctx context.Context, fresh bool) (*conn, error) {
 	if !a.conn.acquire() {
 		return nil, fmt.Errorf("%w: %s closed the connection at once", errConnection, s.url)
 	}
+	note(ctx, func() string {
+		return fmt.Sprintf("connected to %s in %.1f ms, as %s", s.url, time.Since(start).Seconds()*1000, cmp.Or(a.conn.as, "somebody whom it does not name"))
+	})
 	return a.conn, nil
 }
 
