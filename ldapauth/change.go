@@ -153,10 +153,11 @@ func (s *server) changeAsUser(ctx context.Context, c *conn, dn string, old, new 
 	if reason := denial.ReasonOf(refused); refused != nil && (err != nil || reason != denial.MustChangePassword && reason != denial.PasswordExpired) {
 		return true, refused
 	}
-	return s.answerTo(ctx, c, dn, policyReason, func() error {
+	_, err = s.answerTo(ctx, c, dn, policyReason, func() error {
 		_, err := c.ldap.Extended(passwordModify(old, new))
 		return err
 	})
+	return true, err // the old password was, and each time may be the last that is granted
 }
 
 // passwordModify returns a request for the operation Password Modify (RFC 3062)

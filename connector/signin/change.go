@@ -37,8 +37,7 @@ func isPasswordFault(r denial.Reason) bool {
 // then the directory, which learns the old password and the new one in one go,
 // once. A user who does not exist, one whose account is closed and a wrong old
 // password are the same to the caller. The account must have no other fault than
-// the age of its password: the state is asked before, because a directory would
-// change the password of a disabled account too.
+// the age of its password.
 //
 // The error is a denial when the answer is no. Any other error means that
 // something is broken; the password may have been changed or not.
@@ -67,13 +66,15 @@ func (s *Service) change(ctx context.Context, c PasswordChange, remote netip.Add
 	if err := ldapauth.CheckNewPassword(c.Old, c.New, namesIn(c.Username)...); err != nil {
 		return err
 	}
+	ctx, cancel := s.limit(ctx)
+	defer cancel()
 	g, account, err := s.aim(ctx, c.Username, remote, t)
 	if err != nil {
 		return err
 	}
 	defer g.wrong() // unless something else comes of it
 
-	if err := account.State(s.now(), denial.PasswordExpired, denial.MustChangePassword); denial.ReasonOf(err) != "" {
+	if err := s.maySignInAfter(ctx, account); denial.ReasonOf(err) != "" {
 		t.cause = err
 		return &denial.Error{Reason: denial.BadCredentials, Err: err}
 	} else if err != nil {
@@ -98,6 +99,17 @@ func (s *Service) change(ctx context.Context, c PasswordChange, remote netip.Add
 		g.void(ctx)
 	}
 	return err
+}
+
+// maySignInAfter returns why account may not sign in even with a new password. It
+// is asked before the old one is known to be right: a directory would change the
+// password of a disabled account too, and of an administrator's that a group
+// bars.
+func (s *Service) maySignInAfter(ctx context.Context, account *ldapauth.Account) error {
+	if err := account.State(s.now(), denial.PasswordExpired, denial.MustChangePassword); err != nil {
+		return err
+	}
+	return s.barred(ctx, account)
 }
 
 // namesIn returns a user name as it was typed, and what of it may be the

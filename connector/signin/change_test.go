@@ -68,6 +68,9 @@ func TestChangePolicy(t *testing.T) {
 		{"a disabled account looks the same", nil, &directory{}, newPassword("dora", right), denial.BadCredentials, denial.AccountDisabled, "disabled", 1, 0},
 		{"a locked account looks the same", nil, &directory{}, newPassword("liam", right), denial.BadCredentials, denial.AccountLocked, "locked", 1, 0},
 		{"an expired account looks the same", nil, &directory{}, newPassword("eve", right), denial.BadCredentials, denial.AccountExpired, "expired", 1, 0},
+		{"C11: somebody whom a group bars looks the same", nil, &directory{groupsErr: errBarred}, newPassword("nina", right), denial.BadCredentials, denial.DeniedGroup, "Domain Admins", 1, 0},
+		{"C11: nobody can tell whether a group bars", nil, &directory{groupsErr: errDown}, newPassword("nina", right), fault, "", "directory is down", 1, 0},
+		{"groups cannot be read, but none bars", nil, &directory{groupsErr: fmt.Errorf("%w: slow", ldapauth.ErrGroups)}, newPassword("nina", right), "", "", "", 1, 1},
 		{"not offered", func(o *signin.Options) { o.ChangePassword = false }, &directory{}, newPassword("nina", right), denial.NotAllowedHere, "", "", 0, 0},
 		{"no passwords at all", func(o *signin.Options) { o.PasswordEnabled = false }, &directory{}, newPassword("nina", right), denial.NotAllowedHere, "", "", 0, 0},
 		{"not offered here", func(o *signin.Options) { o.PasswordFrom = iprange.New(iprange.MustParse("10.0.0.0/8")) }, &directory{}, newPassword("nina", right), denial.NotAllowedHere, "", "", 0, 0},
@@ -249,6 +252,20 @@ func TestOnlyAnOldPasswordThatIsRightIsOfferedAChange(t *testing.T) {
 		}
 		if denial.ReasonOf(err) != "" && d.lastLine(t)["reason"] != string(denial.ReasonOf(err)) {
 			t.Errorf("%s: the audit line says %v", tt.name, d.lastLine(t)["reason"])
+		}
+	}
+	// Nor is one offered to somebody whom it would not let in.
+	for _, tt := range []struct {
+		groupsErr error
+		want      denial.Reason
+		offered   bool
+	}{
+		{errBarred, denial.DeniedGroup, false}, {errDown, "", false}, {fmt.Errorf("%w: slow", ldapauth.ErrGroups), denial.PasswordExpired, true},
+	} {
+		d := open(t, changing(&directory{accounts: accounts, bindErr: denial.New(denial.PasswordExpired, "532"), groupsErr: tt.groupsErr}))
+		_, err := d.SignIn(t.Context(), password("paul", memdir.SamplePassword))
+		if _, got := errors.AsType[*signin.Changeable](err); got != tt.offered || denial.ReasonOf(err) != tt.want || err == nil {
+			t.Errorf("groups: %v: offered %v, %v", tt.groupsErr, got, err)
 		}
 	}
 	// A certificate has no old password to offer.

@@ -3,6 +3,7 @@ package signin
 import (
 	"context"
 	"errors"
+	"fmt"
 
 	"adconnector/ldapauth"
 	"adconnector/ldapauth/denial"
@@ -35,17 +36,36 @@ func (s *Service) Find(ctx context.Context, name string) (*ldapauth.Account, err
 func (s *Service) Judge(ctx context.Context, account *ldapauth.Account) Verdict {
 	var t trail
 	id, err := s.admit(ctx, account, ByPassword, &t)
+	_, changeable := errors.AsType[*Changeable](s.offerChange(ctx, account, err))
 	return Verdict{
 		Identity:   id,
 		Err:        err,
 		Passed:     t.allowed,
 		AtState:    err != nil && account.State(s.now(), s.allowed...) != nil,
-		Changeable: s.offersChange(err),
+		Changeable: changeable,
 	}
 }
 
-// offersChange reports whether whoever is refused by err may choose a new
-// password: the old one was right, or nothing would have been said of it.
-func (s *Service) offersChange(err error) bool {
-	return s.changes && isPasswordFault(denial.ReasonOf(err)) && !errors.Is(err, ldapauth.ErrNeedsReset)
+// offerChange returns err, why somebody is not let into account, as a
+// [Changeable] if they may choose a new password: the old one was right, or
+// nothing would have been said of its age. Whoever would not be let in with a new
+// one either, because a group bars them, is told that instead.
+func (s *Service) offerChange(ctx context.Context, account *ldapauth.Account, err error) error {
+	if !s.changes || !isPasswordFault(denial.ReasonOf(err)) || errors.Is(err, ldapauth.ErrNeedsReset) {
+		return err
+	}
+	if barred := s.barred(ctx, account); barred != nil {
+		return barred
+	}
+	return &Changeable{err}
+}
+
+// barred returns a denial if a group of account bars it, and a fault if nobody
+// can tell.
+func (s *Service) barred(ctx context.Context, account *ldapauth.Account) error {
+	_, err := s.directory.Groups(ctx, account)
+	if err == nil || errors.Is(err, ldapauth.ErrGroups) && ctx.Err() == nil { // the latter: certain that none does
+		return nil
+	}
+	return fmt.Errorf("looking for a group that bars the account: %w", err)
 }

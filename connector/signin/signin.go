@@ -245,9 +245,7 @@ func (s *Service) byPassword(ctx context.Context, c Password, remote netip.Addr,
 	if err == nil {
 		id, err = s.admit(ctx, account, ByPassword, t)
 	}
-	if s.offersChange(err) {
-		err = &Changeable{err}
-	}
+	err = s.offerChange(ctx, t.account, err)
 	s.takeTime(ctx, err, t)
 	return id, err
 }

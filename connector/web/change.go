@@ -85,7 +85,7 @@ func (s *Server) signInChanged(w http.ResponseWriter, r *http.Request, p Pending
 	}
 	reason := denial.ReasonOf(err)
 	if reason == "" {
-		return err
+		return &Error{http.StatusServiceUnavailable, "Your password was changed. Something on our side is not working, so you cannot be signed in at the moment. Go back to your application in a few minutes and sign in with the new password; if it stays like this, tell your help desk.", err}
 	}
 	return s.ask(w, r, p, deniedStatus(signin.ByPassword, reason), formPage{
 		Note:     "Your password was changed.",
