@@ -74,7 +74,9 @@ func (r *restraint) bind(ctx context.Context, s *server, c *conn) (as string, er
 	version := r.version()
 	r.mu.Lock()
 	err = r.wait(version)
-	if r.refusal != nil && r.of == version && err == nil {
+	refusal := r.refusal
+	again := refusal != nil && r.of == version
+	if again && err == nil {
 		r.due = r.now().Add(soonAgain)
 	}
 	r.mu.Unlock()
@@ -82,8 +84,12 @@ func (r *restraint) bind(ctx context.Context, s *server, c *conn) (as string, er
 		return "", err
 	}
 	as, err = r.serviceAccount.bind(ctx, s, c)
-	if err == nil || errors.Is(err, errRefused) {
+	switch {
+	case err == nil, errors.Is(err, errRefused):
 		r.judged(version, err)
+	case again && !answered(err):
+		// The server may be slow and yet have counted it.
+		r.judged(version, refusal)
 	}
 	return as, err
 }
@@ -156,7 +162,13 @@ func (s *server) learnLimits(c *conn, root *ldap.Entry) {
 		}
 	case root != nil && !slices.Contains(root.GetEqualFoldAttributeValues("supportedControl"), controlPolicy):
 		l = &Lockout{} // a server without password policies locks nobody
-	case dn != "":
+	default:
+		if own := ownPolicy(c, s.d.timeout); own != "" {
+			dn = own
+		}
+		if dn == "" {
+			break
+		}
 		if p, err := readPolicy(c.ldap.Search(policyRequest(dn, s.d.timeout))); err == nil && p != nil && p.unclear == nil {
 			l = &p.locks
 		}
@@ -166,4 +178,17 @@ func (s *server) learnLimits(c *conn, root *ldap.Entry) {
 		return
 	}
 	s.d.service.learn(&lockoutLimits{l.Threshold, l.Window})
+}
+
+// ownPolicy returns the name of the password policy that the service account's
+// own entry names, "" if it names none or cannot be read.
+func ownPolicy(c *conn, timeout time.Duration) string {
+	if _, err := ldap.ParseDN(c.as); err != nil || c.as == "" {
+		return ""
+	}
+	r, err := c.ldap.Search(request(c.as, ldap.ScopeBaseObject, 1, timeout, "(objectClass=*)", []string{"pwdPolicySubentry"}))
+	if err != nil || len(r.Entries) != 1 {
+		return ""
+	}
+	return r.Entries[0].GetEqualFoldAttributeValue("pwdPolicySubentry")
 }

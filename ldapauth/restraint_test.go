@@ -10,6 +10,7 @@ import (
 
 	"adconnector/ldapauth"
 	"adconnector/ldapauth/denial"
+	"adconnector/ldapauth/dirtest"
 	"adconnector/ldapauth/memdir"
 	"adconnector/ldapauth/secret"
 	"adconnector/ldapauth/setting"
@@ -64,5 +65,43 @@ func TestAnotherServicePasswordIsTriedAtOnce(t *testing.T) {
 		}
 	}
 	write(memdir.ServicePassword)
+	find(t, d, "jon")
+}
+
+// A server that is too slow to answer may have counted what it was shown.
+func TestE4_AServiceAccountThatWasRefusedIsSparedASlowServer(t *testing.T) {
+	s, c := memory(t, memdir.ActiveDirectory)
+	c.BindPassword = secret.New("Wrong-Service-1")
+	c.Timeout = setting.Duration(900 * time.Millisecond)
+	var now atomic.Int64
+	d := openWith(t, c, ldapauth.Options{Now: func() time.Time { return time.Unix(now.Load(), 0) }})
+	_, _ = d.FindByName(t.Context(), "jon")
+	const tooLong = 500 * time.Millisecond // a connection is given up after a third of the timeout
+	s.SetDelay(tooLong)
+	for at := int64(3); at < 20; at += 3 {
+		now.Store(at)
+		_, _ = d.FindByName(t.Context(), "jon")
+	}
+	time.Sleep(2 * tooLong)
+	if n := s.Stats().Binds; n > 2 {
+		t.Errorf("%d binds within 20 seconds, want 2", n)
+	}
+}
+
+func TestTheServiceAccountsOwnPolicyHolds(t *testing.T) {
+	s := dirtest.OpenLDAP(t, dirtest.OpenLDAPOptions{Wire: true}) // the account's policy locks nobody
+	var now atomic.Int64
+	d := openWith(t, real(s), ldapauth.Options{Now: func() time.Time { return time.Unix(now.Load(), 0) }})
+	find(t, d, "jon")
+	restore := s.ServicePassword(t)
+	s.HangUp(t)
+	for at := range int64(20) {
+		now.Store(at)
+		if _, err := d.FindByName(t.Context(), "jon"); err == nil {
+			t.Fatal("the service account was let in")
+		}
+	}
+	restore()
+	now.Add(2)
 	find(t, d, "jon")
 }

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"encoding/binary"
 	"errors"
+	"strconv"
 	"sync"
 	"testing"
 	"unicode/utf16"
@@ -84,6 +85,17 @@ func quoted(password string) string {
 		out = binary.LittleEndian.AppendUint16(out, u)
 	}
 	return string(out)
+}
+
+// LockAfter makes Samba lock accounts after so many wrong passwords instead of
+// three.
+func (s *Server) LockAfter(t testing.TB, failures int) {
+	t.Helper()
+	change := ldap.NewModifyRequest(s.BaseDN, nil)
+	change.Replace("lockoutThreshold", []string{strconv.Itoa(failures)})
+	if err := s.administer(func(c *ldap.Conn) error { return c.Modify(change) }); err != nil {
+		t.Fatalf("changing the lockout threshold: %v", err)
+	}
 }
 
 // IdleTimeout makes the server hang up on clients that ask nothing for so many
