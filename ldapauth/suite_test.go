@@ -1,6 +1,7 @@
 package ldapauth_test
 
 import (
+	"maps"
 	"regexp"
 	"slices"
 	"strings"
@@ -20,16 +21,25 @@ import (
 // A site is one directory that the suite runs on, and what it knows of it.
 type site struct {
 	config   ldapauth.Config
-	password string // of everybody
+	server   *dirtest.Server // nil: it is in memory
+	password string          // of everybody
 	people   []condition
 	nested   []string // jon's groups
 	direct   []string
+	// names are what jon is called, by attribute.
+	names map[string]string
+	// odd is somebody's name with the syntax of filters in it.
+	odd string
 	// nobody are names that find an entry that is no person's.
 	nobody []string
 	// knowsItself says that the directory says what its domain is called.
 	knowsItself bool
 	// ambiguous is a name that two persons have, with the filter for it.
 	ambiguous, filter string
+	// must is somebody who must change the password, "" where nobody can, and
+	// locks how many wrong ones lock an account.
+	must  string
+	locks int
 }
 
 // A condition is an account that must not get in: what a bind with the right
@@ -39,94 +49,146 @@ type condition struct {
 	bind, state denial.Reason
 }
 
-// sites returns the directories that can be had here.
-func sites() map[string]func(t *testing.T) site {
-	memPeople := func(ad bool) []condition {
-		list := []condition{
+// sites returns the directories that can be had here. Those that are the test's
+// own may be changed.
+func sites() map[string]func(t *testing.T, own bool) site {
+	return map[string]func(t *testing.T, own bool) site{
+		"memory as Active Directory": memoryAsActiveDirectory,
+		"memory as OpenLDAP":         memoryAsOpenLDAP,
+		"OpenLDAP":                   onOpenLDAP,
+		"Samba":                      onSamba,
+	}
+}
+
+var (
+	memNested  = []string{"Process Engineers", "Engineers", "All Staff", "Project Alpine", "Project Boreal", "Träger (alle), Nord #1"}
+	memDirect  = []string{"Process Engineers", "Project Alpine", "Träger (alle), Nord #1"}
+	realNested = []string{"group-A", "group-B", "group-C", "group-D", "group-E", "Träger (all), x"}
+	realDirect = []string{"group-A", "group-D", "Träger (all), x"}
+)
+
+// oddPeople adds two persons with one mail address to the sample company. The
+// name of one is odd.
+func oddPeople(name string) func(*memdir.Options) {
+	return func(o *memdir.Options) {
+		i := slices.IndexFunc(o.Entries, func(e memdir.Entry) bool { return slices.Contains(e.Attributes["mail"], "jon@fabrikam.example") })
+		_, parent, _ := strings.Cut(o.Entries[i].DN, ",")
+		for _, account := range []string{"o'neil (ops)", "oneil"} {
+			e := memdir.Entry{DN: "cn=" + account + "," + parent, Attributes: maps.Clone(o.Entries[i].Attributes), Password: o.Entries[i].Password}
+			e.Attributes[name], e.Attributes["mail"] = []string{account}, []string{"oneil@fabrikam.example"}
+			delete(e.Attributes, "userPrincipalName")
+			delete(e.Attributes, "cn")
+			o.Entries = append(o.Entries, e)
+		}
+	}
+}
+
+func memoryAsActiveDirectory(t *testing.T, _ bool) site {
+	_, c := memory(t, memdir.ActiveDirectory, oddPeople("sAMAccountName"))
+	return site{
+		config: c, password: memdir.SamplePassword, must: "nina", locks: 10,
+		people: []condition{
+			{"jon", "", ""},
+			{"dora", denial.AccountDisabled, denial.AccountDisabled},
+			{"liam", denial.AccountLocked, denial.AccountLocked},
+			{"eve", denial.AccountExpired, denial.AccountExpired},
+			{"nina", denial.MustChangePassword, denial.MustChangePassword},
+			{"paul", denial.PasswordExpired, denial.PasswordExpired},
+		},
+		nested: append(memNested, "Domain Users"), direct: append(memDirect, "Domain Users"),
+		names: map[string]string{"sAMAccountName": "jon", "cn": "Jon Smith", "userPrincipalName": "jon@fabrikam.example"},
+		odd:   "o'neil (ops)", nobody: []string{"PC-0042$", "Engineers"}, ambiguous: "oneil@fabrikam.example", filter: "(mail={0})",
+	}
+}
+
+func memoryAsOpenLDAP(t *testing.T, _ bool) site {
+	// Its policy is what the server in memory obeys: no lock ends by itself.
+	policy := memdir.Entry{DN: "cn=default," + memBase, Attributes: map[string][]string{
+		"objectClass": {"device", "pwdPolicy"}, "pwdAttribute": {"userPassword"}, "pwdMaxAge": {"3628800"},
+	}}
+	_, c := memory(t, memdir.OpenLDAP, func(o *memdir.Options) { o.Entries = append(o.Entries, policy) }, oddPeople("uid"))
+	c.BindDN = "cn=svc-adconnector,ou=services," + memBase
+	c.PasswordPolicyDN = policy.DN
+	return site{
+		config: c, password: memdir.SamplePassword,
+		people: []condition{
 			{"jon", "", ""},
 			{"dora", denial.AccountLocked, denial.AccountDisabled},
 			{"liam", denial.AccountLocked, denial.AccountLocked},
 			{"eve", denial.AccountLocked, denial.AccountExpired},
 			{"nina", denial.MustChangePassword, denial.MustChangePassword},
 			{"paul", denial.PasswordExpired, denial.PasswordExpired},
-		}
-		if ad {
-			list[1].bind = denial.AccountDisabled
-			list[3].bind = denial.AccountExpired
-		}
-		return list
-	}
-	realNested := []string{"group-A", "group-B", "group-C", "group-D", "group-E", "Träger (all), x"}
-	realDirect := []string{"group-A", "group-D", "Träger (all), x"}
-	memNested := []string{"Process Engineers", "Engineers", "All Staff", "Project Alpine", "Project Boreal", "Träger (alle), Nord #1"}
-	memDirect := []string{"Process Engineers", "Project Alpine", "Träger (alle), Nord #1"}
-	return map[string]func(t *testing.T) site{
-		"memory as Active Directory": func(t *testing.T) site {
-			_, c := memory(t, memdir.ActiveDirectory)
-			return site{
-				config: c, password: memdir.SamplePassword, people: memPeople(true),
-				nested: append(memNested, "Domain Users"), direct: append(memDirect, "Domain Users"),
-				nobody: []string{"PC-0042$", "Engineers"},
-			}
 		},
-		"memory as OpenLDAP": func(t *testing.T) site {
-			// Its policy is what the server in memory obeys: no lock ends by itself.
-			policy := memdir.Entry{DN: "cn=default," + memBase, Attributes: map[string][]string{
-				"objectClass": {"device", "pwdPolicy"}, "pwdAttribute": {"userPassword"}, "pwdMaxAge": {"3628800"},
-			}}
-			_, c := memory(t, memdir.OpenLDAP, func(o *memdir.Options) { o.Entries = append(o.Entries, policy) })
-			c.BindDN = "cn=svc-adconnector,ou=services," + memBase
-			c.PasswordPolicyDN = policy.DN
-			return site{
-				config: c, password: memdir.SamplePassword, people: memPeople(false),
-				nested: memNested, direct: memDirect,
-				nobody: []string{"Engineers"},
-			}
-		},
-		"OpenLDAP": func(t *testing.T) site {
-			s := dirtest.SharedOpenLDAP(t)
-			c := real(s)
-			c.PasswordPolicyDN = defaultPolicy(s)
-			return site{
-				config: c, password: s.Password,
-				people: []condition{
-					{"jon", "", ""},
-					{"dis", denial.AccountLocked, denial.AccountDisabled},
-					{"exp", denial.AccountLocked, denial.AccountExpired},
-					{"lck", denial.AccountLocked, denial.AccountLocked},
-					{"mcp", denial.MustChangePassword, denial.MustChangePassword},
-					{"pwx", denial.PasswordExpired, denial.PasswordExpired},
-				},
-				nested: realNested, direct: realDirect,
-				nobody: []string{"printer", "group-A"}, ambiguous: "jonas",
-			}
-		},
-		"Samba": func(t *testing.T) site {
-			s := dirtest.SharedSambaAD(t)
-			return site{
-				config: real(s), password: s.Password, knowsItself: true,
-				people: []condition{
-					{"jon", "", ""},
-					{"nopw", "", ""},
-					{"dis", denial.AccountDisabled, denial.AccountDisabled},
-					{"exp", denial.AccountExpired, denial.AccountExpired},
-					{"lck", denial.AccountLocked, denial.AccountLocked},
-					{"mcp", denial.MustChangePassword, denial.MustChangePassword},
-					{"pwx", denial.PasswordExpired, denial.PasswordExpired},
-					{"hrs", denial.OutsideHours, denial.OutsideHours},
-					{"wks", denial.NotAtThisComputer, denial.NotAtThisComputer},
-				},
-				nested: append(realNested, "Domain Users"), direct: append(realDirect, "Domain Users"),
-				nobody: []string{"DC1$", "group-A", "krbtgt$"}, ambiguous: "ambi@corp.example.test", filter: "(mail={0})",
-			}
-		},
+		nested: memNested, direct: memDirect,
+		names: map[string]string{"uid": "jon", "cn": "Jon Smith"},
+		odd:   "o'neil (ops)", nobody: []string{"Engineers"}, ambiguous: "oneil@fabrikam.example", filter: "(mail={0})",
 	}
 }
 
-// forEachSite runs a test on every directory.
+func onOpenLDAP(t *testing.T, own bool) site {
+	s := pick(t, own, dirtest.SharedOpenLDAP, func(t testing.TB) *dirtest.Server { return dirtest.OpenLDAP(t, dirtest.OpenLDAPOptions{}) })
+	c := real(s)
+	c.PasswordPolicyDN = defaultPolicy(s)
+	return site{
+		config: c, server: s, password: s.Password, must: "mcp", locks: 3,
+		people: []condition{
+			{"jon", "", ""},
+			{"dis", denial.AccountLocked, denial.AccountDisabled},
+			{"exp", denial.AccountLocked, denial.AccountExpired},
+			{"lck", denial.AccountLocked, denial.AccountLocked},
+			{"mcp", denial.MustChangePassword, denial.MustChangePassword},
+			{"pwx", denial.PasswordExpired, denial.PasswordExpired},
+		},
+		nested: realNested, direct: realDirect,
+		names: map[string]string{"uid": "jon", "cn": "Jon Smith", "mail": "jon@corp.example.test"},
+		odd:   `o'neil (ops)\*`, nobody: []string{"printer", "group-A"}, ambiguous: "jonas",
+	}
+}
+
+func onSamba(t *testing.T, own bool) site {
+	s := pick(t, own, dirtest.SharedSambaAD, dirtest.SambaAD)
+	return site{
+		config: real(s), server: s, password: s.Password, knowsItself: true, must: "mcp", locks: 3,
+		people: []condition{
+			{"jon", "", ""},
+			{"nopw", "", ""},
+			{"dis", denial.AccountDisabled, denial.AccountDisabled},
+			{"exp", denial.AccountExpired, denial.AccountExpired},
+			{"lck", denial.AccountLocked, denial.AccountLocked},
+			{"mcp", denial.MustChangePassword, denial.MustChangePassword},
+			{"pwx", denial.PasswordExpired, denial.PasswordExpired},
+			{"hrs", denial.OutsideHours, denial.OutsideHours},
+			{"wks", denial.NotAtThisComputer, denial.NotAtThisComputer},
+		},
+		nested: append(realNested, "Domain Users"), direct: append(realDirect, "Domain Users"),
+		names: map[string]string{"sAMAccountName": "jon", "cn": "Jon Smith", "mail": "jon@corp.example.test", "userPrincipalName": "jon@corp.example.test"},
+		odd:   "o'neil (ops)", nobody: []string{"DC1$", "group-A", "krbtgt$"}, ambiguous: "ambi@corp.example.test", filter: "(mail={0})",
+	}
+}
+
+func pick(t *testing.T, own bool, shared, fresh func(testing.TB) *dirtest.Server) *dirtest.Server {
+	if own {
+		return fresh(t)
+	}
+	return shared(t)
+}
+
+// forEachSite runs a test that changes nothing on every directory.
 func forEachSite(t *testing.T, test func(t *testing.T, s site)) {
 	for name, start := range sites() {
-		t.Run(name, func(t *testing.T) { test(t, start(t)) })
+		t.Run(name, func(t *testing.T) { test(t, start(t, false)) })
+	}
+}
+
+// forEachOwnSite runs a test on directories that are for it alone and in which
+// passwords can be changed.
+func forEachOwnSite(t *testing.T, test func(t *testing.T, s site)) {
+	for name, start := range sites() {
+		t.Run(name, func(t *testing.T) {
+			if s := start(t, true); s.must != "" {
+				test(t, s)
+			}
+		})
 	}
 }
 
@@ -158,6 +220,40 @@ func TestAnAccountIsFoundByNameAndByID(t *testing.T) {
 		wantReason(t, "an ID that nobody has", err, denial.NoAccount)
 		_, err = d.FindByID(t.Context(), "*")
 		wantReason(t, "an ID that is none", err, denial.BadName)
+	})
+}
+
+func TestAnAccountIsFoundByWhateverAttributeTheFilterNames(t *testing.T) {
+	forEachSite(t, func(t *testing.T, s site) {
+		jon := find(t, open(t, s.config), "jon")
+		for attribute, value := range s.names {
+			c := s.config
+			c.UserFilter = "(" + attribute + "={0})"
+			if a := find(t, open(t, c), value); a.ID != jon.ID {
+				t.Errorf("by %s: %s, want %s", attribute, a.DN, jon.DN)
+			}
+		}
+	})
+}
+
+func TestAnAccountHasItsProfile(t *testing.T) {
+	forEachSite(t, func(t *testing.T, s site) {
+		a := find(t, open(t, s.config), "zoe")
+		for attribute, want := range map[string]string{"givenName": "Zoë", "SN": "Müller", "mail": a.First("mail"), "objectclass": "top"} {
+			if got := a.Values(attribute); len(got) == 0 || attribute != "objectclass" && got[0] != want {
+				t.Errorf("%s: %q, want %q", attribute, got, want)
+			}
+		}
+	})
+}
+
+func TestABaseThatIsNotThereIsAFault(t *testing.T) {
+	forEachSite(t, func(t *testing.T, s site) {
+		s.config.BaseDN = setting.OneOrMore{"ou=nowhere," + s.config.BaseDN[0]}
+		_, err := open(t, s.config).FindByName(t.Context(), "jon")
+		if err == nil || denial.ReasonOf(err) != "" || !strings.Contains(err.Error(), "base_dn") {
+			t.Errorf("%v, want a fault", err)
+		}
 	})
 }
 
@@ -430,29 +526,26 @@ func TestE1_PasswordsThatAreNoneNeverReachTheWire(t *testing.T) {
 
 // The real OpenLDAP of the tests answers success to a name without a password.
 func TestE2_AServerThatAllowsAnonymousBindsLetsNobodyIn(t *testing.T) {
-	s := dirtest.SharedOpenLDAP(t)
-	d := open(t, real(s))
-	for _, password := range []string{"", " ", "\x00"} {
-		wantReason(t, password, d.Bind(t.Context(), find(t, d, "jon"), secret.New(password)), denial.BadCredentials)
-	}
-	if err := d.Bind(t.Context(), &ldapauth.Account{}, secret.New("x")); err == nil {
-		t.Error("an account without a DN was let in")
-	}
+	forEachSite(t, func(t *testing.T, s site) {
+		d := open(t, s.config)
+		for _, password := range []string{"", " ", "\x00"} {
+			wantReason(t, password, d.Bind(t.Context(), find(t, d, "jon"), secret.New(password)), denial.BadCredentials)
+		}
+		if err := d.Bind(t.Context(), &ldapauth.Account{}, secret.New("x")); err == nil {
+			t.Error("an account without a DN was let in")
+		}
+	})
 }
 
 func TestE3_ANameWithFilterSyntaxSignsInAsItself(t *testing.T) {
-	ldap, ad := dirtest.SharedOpenLDAP, dirtest.SharedSambaAD
-	for name, server := range map[string]func(testing.TB) *dirtest.Server{`o'neil (ops)\*`: ldap, "o'neil (ops)": ad} {
-		t.Run(name, func(t *testing.T) {
-			s := server(t)
-			d := open(t, real(s))
-			a := find(t, d, name)
-			if a.Username != name {
-				t.Errorf("found %q", a.Username)
-			}
-			wantReason(t, name, d.Bind(t.Context(), a, secret.New(s.Password)), "")
-		})
-	}
+	forEachSite(t, func(t *testing.T, s site) {
+		d := open(t, s.config)
+		a := find(t, d, s.odd)
+		if a.Username != s.odd {
+			t.Errorf("found %q", a.Username)
+		}
+		wantReason(t, s.odd, d.Bind(t.Context(), a, secret.New(s.password)), "")
+	})
 }
 
 func TestE4_APasswordIsBoundExactlyOnce(t *testing.T) {
