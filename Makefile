@@ -4,7 +4,7 @@ SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 .NOTPARALLEL:
-.PHONY: help test build lint fuzz bench clean prerequisites vet modules unit fuzz-briefly bench-once ran
+.PHONY: help test build lint fuzz bench chaos clean prerequisites vet modules unit fuzz-briefly bench-once ran
 
 # The version is stamped by "build" alone, so that a source tree of somebody else's,
 # which git does not trust, builds too.
@@ -30,7 +30,7 @@ help: ## List the targets.
 
 test: ## Install what the tests need and run everything; ends with what ran.
 	@rm -rf $(RAN) && mkdir -p $(RAN)
-	@$(MAKE) --no-print-directory prerequisites vet lint modules build unit fuzz-briefly bench-once ran
+	@$(MAKE) --no-print-directory prerequisites vet lint modules build unit chaos fuzz-briefly bench-once ran
 
 build: ## Build the program for every platform into dist/.
 	@for target in $(TARGETS); do \
@@ -52,6 +52,12 @@ fuzz: ## Fuzz every target for FUZZTIME (10s).
 
 bench: ## Measure; BENCH is a pattern of names (all).
 	go test -run '^$$' -bench '$(BENCH)' -benchmem ./...
+
+# By itself, and without the race detector, because it judges how long things take.
+chaos: ## Do to directories what happens to directories, while people sign in. CHAOS=20000 for so many of them.
+	@mkdir -p $(RAN)
+	ADCONNECTOR_TEST_ALL=1 ADCONNECTOR_TEST_CHAOS=$(CHAOS) go test -count 1 -v -timeout $(TIMEOUT) -run '^TestChaos' -exec "$(CURDIR)/.ci/as-root" ./connector | tee dist/chaos.txt
+	@echo "chaos       $$(grep -c '^ *--- PASS: TestChaos/faults/.*/' dist/chaos.txt) faults of directories" > $(RAN)/8-chaos
 
 clean: ## Remove what was built, here and in the user's cache folder.
 	rm -rf dist connector/wsfed/testdata/rp/node_modules $(CACHE)

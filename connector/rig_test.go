@@ -137,6 +137,15 @@ func (o *output) String() string {
 	return o.buf.String()
 }
 
+// take returns what has been written since it was called last.
+func (o *output) take() string {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	text := o.buf.String()
+	o.buf = bytes.Buffer{}
+	return text
+}
+
 // newRig starts a connector in front of d. more is added to its configuration.
 func newRig(t testing.TB, d *directory, more string) *rig {
 	t.Helper()
