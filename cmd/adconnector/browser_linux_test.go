@@ -21,6 +21,8 @@ import (
 	"adconnector/ldapauth/dirtest"
 	"adconnector/ldapauth/testca"
 
+	"github.com/chromedp/cdproto/cdp"
+	"github.com/chromedp/cdproto/emulation"
 	"github.com/chromedp/chromedp"
 )
 
@@ -93,7 +95,7 @@ type step struct {
 	Into  string // ... this field (CSS)
 	Want  string // regular expression that the text of the page must fulfil in the end
 	Not   string // and one that it must not
-	Shot  string // name of the picture
+	Shot  string // name of the picture; there is one of a telephone and one in the dark too
 }
 
 func browserTests() []struct {
@@ -130,6 +132,25 @@ func browserTests() []struct {
 		}},
 		{"a disabled account with a good certificate is refused", "in", "dis", []step{
 			{Open: request, Want: "(?is)(locked|disabled).*CN=dis", Not: "^app:", Shot: "refused-account"},
+		}},
+		{"a password that must be changed is, and the sign-in goes on", "out", "none", []step{
+			{Open: request, Want: "(?i)password"},
+			{Type: "mcp", Into: "input[name=username]"},
+			{Type: "PASSWORD", Into: "input[name=password]"},
+			{Click: "form button", Want: "(?s)must choose a new password.*Old password", Not: "^app:", Shot: "change"},
+			{Type: "PASSWORD", Into: "input[name=old]"},
+			{Type: "canary-New-1", Into: "input[name=new]"},
+			{Type: "canary-New-2", Into: "input[name=again]"},
+			{Click: "form button", Want: "not the same", Not: "canary", Shot: "change-unequal"},
+			{Type: "PASSWORD", Into: "input[name=old]"},
+			{Type: "canary", Into: "input[name=new]"},
+			{Type: "canary", Into: "input[name=again]"},
+			{Click: "form button", Want: "too short", Not: "canary", Shot: "change-too-short"},
+			{Type: "PASSWORD", Into: "input[name=old]"},
+			{Type: "canary-Grüße-😀", Into: "input[name=new]"},
+			{Type: "canary-Grüße-😀", Into: "input[name=again]"},
+			{Click: "form button", Want: "^app: mcp by password, context \"><b>context$", Shot: "change-done"},
+			{Open: request, Want: "^app: mcp by password"}, // the session
 		}},
 		{"home, sign-out, and no certificate sign-in behind the person's back", "in", "jon", []step{
 			{Open: loginURL + "/", Want: "(?is)Jon Smith.*certificate", Shot: "home"},
@@ -388,8 +409,8 @@ func TestDriveBrowser(t *testing.T) {
 			t.Errorf("step %d, %+v: %v", i+1, s, err)
 		}
 		if dir := os.Getenv(screenshots); dir != "" && s.Shot != "" {
-			if png, err := chromedp.Run(ctx, chromedp.FullScreenshot(100)); err == nil {
-				_ = os.WriteFile(filepath.Join(dir, s.Shot+".png"), png, 0o644)
+			if err := s.picture(ctx, dir); err != nil {
+				t.Errorf("step %d: picture: %v", i+1, err)
 			}
 		}
 		done()
@@ -397,6 +418,32 @@ func TestDriveBrowser(t *testing.T) {
 			return
 		}
 	}
+}
+
+// picture takes pictures of the page as it is, on a telephone and in the dark.
+func (s *step) picture(ctx context.Context, dir string) error {
+	for _, look := range []struct {
+		suffix, scheme string
+		width, height  int64
+	}{{"", "light", 900, 700}, {"-phone", "light", 360, 640}, {"-dark", "dark", 900, 700}} {
+		scheme := chromedp.Func(func(ctx context.Context, t *chromedp.Target) error {
+			_, err := cdp.Call(ctx, t, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{
+				Features: []*emulation.MediaFeature{{Name: "prefers-color-scheme", Value: look.scheme}},
+			})
+			return err
+		})
+		if err := chromedp.Do(ctx, chromedp.EmulateViewport(look.width, look.height), scheme); err != nil {
+			return err
+		}
+		png, err := chromedp.Run(ctx, chromedp.FullScreenshot(100))
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(dir, s.Shot+look.suffix+".png"), png, 0o644); err != nil {
+			return err
+		}
+	}
+	return chromedp.Do(ctx, chromedp.EmulateViewport(900, 700))
 }
 
 func (s *step) do(ctx context.Context) error {
