@@ -3,6 +3,7 @@ package ldapauth_test
 import (
 	"bytes"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -129,9 +130,17 @@ func TestWithoutTheCatalogueEveryDomainIsAsked(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			for range 3 {
-				if _, err := d.FindByName(within(t, 5*time.Second), "nopw"); err != nil {
+			for i := range 3 {
+				var trace ldapauth.Trace
+				if _, err := d.FindByName(ldapauth.WithTrace(within(t, 5*time.Second), &trace), "nopw"); err != nil {
 					t.Errorf("nopw: %v", err)
+				}
+				steps, _ := trace.Steps()
+				tried := slices.ContainsFunc(steps, func(s ldapauth.Step) bool {
+					return strings.Contains(s.Text, url) || s.Search != nil && s.Search.Base == ""
+				})
+				if tried && i > 0 {
+					t.Errorf("sign-in %d was held up by the catalogue: %+v", i+1, steps)
 				}
 				_, err = d.FindByName(t.Context(), "jon")
 				wantReason(t, "jon", err, denial.SeveralAccounts)

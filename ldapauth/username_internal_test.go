@@ -100,6 +100,8 @@ func TestSpellingsThatCountAsOne(t *testing.T) {
 		{&Domains{list: list[:1]}, "jon", "jon"},
 		{&Domains{list: list[:1]}, "jon@Corp.Test", "jon"},
 		{&Domains{list: list[:1]}, `corp\jon`, "jon"},
+		{&Domains{list: list[:1]}, "jon@home@corp.test", "jon@home"},
+		{&Domains{list: list[:1]}, `corp\jon\x`, `jon\x`},
 		{&Domains{list: list[:1]}, "jon@brand.test", "jon@brand.test"}, // a name that was given to him, or to another
 		{&Domains{list: list[:1]}, "jon@elsewhere.test", "jon@elsewhere.test"},
 		{&Domains{list: list[1:2]}, `LAB\jon`, "jon"},
