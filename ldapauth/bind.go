@@ -90,7 +90,7 @@ func (d *Directory) anyServer(ctx context.Context, try func(connect context.Cont
 			}
 			connect, cancel := context.WithTimeoutCause(ctx, bound, errNoAnswer)
 			final := try(connect, s)
-			expired := connect.Err() != nil
+			expired := isOver(connect)
 			cancel()
 			switch {
 			case final, ctx.Err() != nil:

@@ -84,6 +84,19 @@ type Options struct {
 	ReadSecret func(path string) (secret.String, error)
 	// Resolver finds servers and their addresses. Nil means the system's.
 	Resolver *net.Resolver
+
+	beside []Config // the directories that are used together with this one
+}
+
+// sharers returns how many directories there are with the service account of c.
+func (o *Options) sharers(c *Config) int {
+	n := 0
+	for _, other := range o.beside {
+		if other.BindDN == c.BindDN && other.BindPrincipal == c.BindPrincipal {
+			n++
+		}
+	}
+	return max(1, n)
 }
 
 // New returns the directory that c describes. It reads the CA files but does
@@ -130,7 +143,7 @@ func newDirectory(c Config, o Options) (*Directory, error) {
 	}
 	d.patience = patience(d.timeout)
 	d.dialer = newDialer(o.Resolver)
-	d.service = &restraint{serviceAccount: service, now: d.now}
+	d.service = &restraint{serviceAccount: service, now: d.now, sharers: o.sharers(&c)}
 	d.ctx, d.cancel = context.WithCancel(context.Background())
 	if c.UserFilter != "" {
 		d.filter, _ = parseUserFilter(c.UserFilter) // Validate has tried it

@@ -161,6 +161,10 @@ func NewDomains(c DomainsConfig, o Options) (*Domains, error) {
 		return nil, err
 	}
 	s := &Domains{}
+	o.beside = c.Directories()
+	if len(c.GlobalCatalog) > 0 {
+		o.beside = append(slices.Clone(o.beside), c.catalog())
+	}
 	var errs []error
 	for i, config := range c.Directories() {
 		d, err := New(config, o)

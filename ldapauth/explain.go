@@ -1,6 +1,7 @@
 package ldapauth
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -25,8 +26,8 @@ func (s *server) explainDial(ctx context.Context, err error) error {
 	_, certificate := errors.AsType[*tls.CertificateVerificationError](err)
 	_, record := errors.AsType[tls.RecordHeaderError](err)
 	switch {
-	case ctx.Err() != nil:
-		return fmt.Errorf("%s: %w", s.url, s.explainSilence(context.Cause(ctx)))
+	case isOver(ctx):
+		return fmt.Errorf("%s: %w", s.url, s.explainSilence(cmp.Or(context.Cause(ctx), errNoAnswer)))
 	case dns:
 		text = fmt.Sprintf("the host name %s cannot be resolved: check ldap.%s and the DNS of this machine", s.host, s.d.config.serversKey())
 	case certificate:

@@ -178,12 +178,19 @@ func patiently[T any](ctx context.Context, first time.Duration, try func(context
 	for bound := first; ; bound *= 2 {
 		limited, cancel := context.WithTimeoutCause(ctx, bound, errNoAnswer)
 		v, err := try(limited)
-		late := limited.Err() != nil
+		late := isOver(limited)
 		cancel()
 		if err == nil || !late || ctx.Err() != nil {
 			return v, err
 		}
 	}
+}
+
+// isOver reports whether ctx has ended or had to by now: what waits on a socket
+// hears of a deadline from another clock, which may be a little ahead.
+func isOver(ctx context.Context) bool {
+	deadline, ok := ctx.Deadline()
+	return ctx.Err() != nil || ok && !time.Now().Before(deadline)
 }
 
 var programStart = time.Now()

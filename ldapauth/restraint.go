@@ -36,7 +36,8 @@ var errRefused = errors.New("the directory refuses the service account")
 // Another password, keytab or certificate than the refused one is shown at once.
 type restraint struct {
 	serviceAccount
-	now func() time.Time
+	now     func() time.Time
+	sharers int // directories that show the same account to servers which may count together
 
 	mu      sync.Mutex
 	refusal error  // of what the account shows; nil: it was not refused
@@ -119,7 +120,7 @@ func (r *restraint) pause() time.Duration {
 	if limits.threshold == 0 || !r.lockable() {
 		return soonAgain
 	}
-	tries := max(1, min(limits.threshold-1, max(2, limits.threshold/2)))
+	tries := max(1, min(limits.threshold-1, max(2, limits.threshold/2))/max(1, r.sharers))
 	switch {
 	case r.refused < tries:
 		return soonAgain
