@@ -128,6 +128,9 @@ func giveAway(dir string, uid, gid int) error {
 		return err
 	}
 	for _, e := range entries {
+		if e.Type() == fs.ModeSocket {
+			continue // left by a crash; whoever has the folder replaces it
+		}
 		if err := giveFile(root, e.Name(), uid, gid); err != nil {
 			return fmt.Errorf("%s: %w", filepath.Join(dir, e.Name()), err)
 		}

@@ -69,6 +69,10 @@ func (s *Service) change(ctx context.Context, c PasswordChange, remote netip.Add
 	ctx, cancel := s.limit(ctx)
 	defer cancel()
 	g, account, err := s.aim(ctx, c.Username, remote, t)
+	if denial.ReasonOf(err) == denial.AccountLocked {
+		t.cause = err // it is said to whoever signs in; here as little is told as of any other fault
+		return &denial.Error{Reason: denial.BadCredentials, Err: err}
+	}
 	if err != nil {
 		return err
 	}

@@ -50,15 +50,17 @@ type ThrottleDirectory struct {
 	AsOf      time.Time `json:"as_of"`
 }
 
-// maxReported is how many counts a report holds.
-const maxReported = 10_000
+// maxReported is how many counts of each kind a report holds: those with the
+// latest attempts.
+const maxReported = 5_000
 
 // ThrottleReport returns what the throttle counts now.
 func (s *Service) ThrottleReport() *ThrottleReport {
 	t := s.throttle
 	r := &ThrottleReport{Counts: []ThrottleCount{}}
 	for _, l := range []*limiter{t.accounts, t.addresses, t.sites} {
-		r.Counts = append(r.Counts, l.report(t.ruleOf(l))...)
+		counts, omitted := l.report(t.ruleOf(l))
+		r.Counts, r.Omitted = append(r.Counts, counts...), r.Omitted+omitted
 	}
 	slices.SortFunc(r.Counts, func(a, b ThrottleCount) int {
 		if a.Closed != b.Closed {
@@ -69,9 +71,6 @@ func (s *Service) ThrottleReport() *ThrottleReport {
 		}
 		return b.Last.Compare(a.Last)
 	})
-	if n := len(r.Counts) - maxReported; n > 0 {
-		r.Counts, r.Omitted = r.Counts[:maxReported], n
-	}
 	t.names.each(t.ruleOf(t.names), func(c *counter, _ *rule, _ time.Duration) {
 		if c.leadsTo == 0 {
 			r.OtherNames++
@@ -94,13 +93,13 @@ func (t *throttle) ruleOf(l *limiter) rule {
 	return t.rule()
 }
 
-// each calls f with every counter that has failures, its rule and the moment.
-// The limiter is locked meanwhile.
+// each calls f with every counter that has failures, its rule and the moment;
+// those with the latest attempts come first. The limiter is locked meanwhile.
 func (l *limiter) each(r rule, f func(c *counter, r *rule, now time.Duration)) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	now := l.now().Sub(l.epoch)
-	for _, key := range l.counters.Keys() {
+	for _, key := range slices.Backward(l.counters.Keys()) {
 		c, _ := l.counters.Peek(key)
 		if c.lock == nil {
 			continue // not one attempt has got a place yet
@@ -114,9 +113,13 @@ func (l *limiter) each(r rule, f func(c *counter, r *rule, now time.Duration)) {
 	}
 }
 
-// report returns what is counted.
-func (l *limiter) report(r rule) (counts []ThrottleCount) {
+// report returns what is counted, and of how many more.
+func (l *limiter) report(r rule) (counts []ThrottleCount, omitted int) {
 	l.each(r, func(c *counter, r *rule, now time.Duration) {
+		if len(counts) == maxReported {
+			omitted++
+			return
+		}
 		n := ThrottleCount{AccountID: c.about.account, Username: c.about.username, Network: c.about.network}
 		n.Failures, n.Last = len(c.failed), l.epoch.Add(c.failed[len(c.failed)-1].at()).Round(0)
 		for _, f := range c.failed {
@@ -133,7 +136,7 @@ func (l *limiter) report(r rule) (counts []ThrottleCount) {
 		}
 		counts = append(counts, n)
 	})
-	return counts
+	return counts, omitted
 }
 
 // closed reports whether r allows no attempt, and until when: of several bounds
