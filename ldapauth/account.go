@@ -136,11 +136,15 @@ func (d *Directory) confirm(ctx context.Context, a *Account, r *reading) (*Accou
 // FindByID returns the person whose [Account.ID] is id. Whoever was moved out
 // of the base, or is no longer let through by the user filter, is NoAccount.
 func (d *Directory) FindByID(ctx context.Context, id string) (*Account, error) {
-	if _, ok := guidBytes(id); !ok {
+	_, guid := guidBytes(id)
+	if _, other := nsUniqueIDText(id); !guid && !other {
 		return nil, denial.New(denial.BadName, "%q is not an account's ID", id)
 	}
 	a, err := d.find(ctx, func(di *dialect) string {
-		value, _ := di.idValue(id)
+		value, ok := di.idValue(id)
+		if !ok { // another kind of directory's
+			return "(!(objectClass=*))"
+		}
 		return "(&(" + di.id + "=" + EscapeFilter(value) + ")" + d.userFilter(di).anyone() + ")"
 	})
 	if err != nil {

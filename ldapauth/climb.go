@@ -37,7 +37,7 @@ func (r *roll) climb(ctx context.Context) (found []member, err error) {
 		return nil, errInParts
 	case len(direct) > maxGroups:
 		return nil, errTooManyGroups
-	case len(direct) == 0, di.nestedMemberOf && !nested: // then only the groups tell who is in them
+	case len(direct) == 0, di.direct != nil, di.nestedMemberOf && !nested: // then only the groups tell who is in them
 		found, err = r.climbByFilter(ctx, "", deep)
 	default:
 		found, err = r.climbByEntry(ctx, direct, deep)
@@ -86,12 +86,15 @@ func (r *roll) climbByEntry(ctx context.Context, direct []string, deep bool) ([]
 // filter is the directory's own if template is empty.
 func (r *roll) climbByFilter(ctx context.Context, template string, deep bool) ([]member, error) {
 	di := r.a.dialect
-	filter := memberFilter(di.groupFilter, []string{r.a.DN})
+	filter := memberFilter(di.groupFilter, r.a.asMember())
 	switch {
 	case template != "":
 		filter = fill(template, r.a.DN)
 	case di.direct != nil:
-		filter = di.direct(r.a)
+		var err error
+		if filter, err = di.direct(r.a); err != nil {
+			return nil, err
+		}
 	}
 	level, err := r.d.holders(ctx, di, filter)
 	if sizeLimit(err) {
@@ -102,10 +105,22 @@ func (r *roll) climbByFilter(ctx context.Context, template string, deep bool) ([
 	}
 	met := map[string]bool{}
 	level = unmet(level, met)
-	return levels(level, deep && (template != "" || !di.flatGroups), func(level []*group) ([]*group, error) {
+	return levels(level, deep && (template != "" || di.direct == nil), func(level []*group) ([]*group, error) {
 		above, err := r.d.groupsAbove(ctx, di, template, level)
 		return unmet(above, met), err
 	})
+}
+
+// asMember returns what a group may name the account by: its DN, and the DN with
+// a bit string that the account itself bears. With any other bit string it is
+// not this account that a group means, but one that had the DN before or after
+// (RFC 4519, 2.40).
+func (a *Account) asMember() []string {
+	names := []string{a.DN}
+	for _, bits := range a.Values("x500UniqueIdentifier") {
+		names = append(names, a.DN+"#"+bits)
+	}
+	return names
 }
 
 // levels gathers the groups of level and, if deep, those above them, level by
@@ -163,19 +178,19 @@ func (d *Directory) groupsByDN(ctx context.Context, di *dialect, dns []string, m
 			continue
 		}
 		met[normal] = true
-		g, ok := d.groups.get(normal, now)
+		if g, ok := d.groups.get(normal, now); ok {
+			groups = append(groups, g)
+			continue
+		}
 		inside, err := isUnder(bases, parsed)
-		switch {
-		case err != nil:
+		if err != nil {
 			return nil, err
-		case ok:
-		case !inside:
-			g = &group{dn: normal}
-		default:
+		}
+		if inside {
 			place[normal] = len(groups)
 			ask = append(ask, normal)
 		}
-		groups = append(groups, g)
+		groups = append(groups, &group{dn: normal}) // until its entry is read
 	}
 	var mu sync.Mutex
 	err := inBatches(ctx, ask, func(ctx context.Context, batch []string) error {
@@ -293,7 +308,10 @@ func (d *Directory) searchGroups(ctx context.Context, bases []string, filter str
 		result, di, err := d.search(ctx, func(*dialect) *ldap.SearchRequest {
 			return subtree(base, maxGroups, d.timeout, filter, attributes)
 		})
-		if ldap.IsErrorWithCode(err, ldap.LDAPResultNoSuchObject) {
+		switch {
+		case sizeLimit(err) && result != nil && len(result.Entries) >= maxGroups: // it is our limit
+			err = errTooManyGroups
+		case ldap.IsErrorWithCode(err, ldap.LDAPResultNoSuchObject):
 			err = fmt.Errorf("groups are looked for below %q, which does not exist or is hidden from the service account: check ldap.groups.base_dn (%w)", base, inWords(err))
 		}
 		return result, di, err

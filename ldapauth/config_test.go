@@ -62,7 +62,7 @@ func TestValidateNamesTheKeyThatIsWrong(t *testing.T) {
 		{"a base that is no DN", func(c *ldapauth.Config) { c.BaseDN = setting.OneOrMore{"corp"} }, "base_dn: not a DN"},
 		{"a policy", func(c *ldapauth.Config) { c.PasswordPolicyDN = "cn=default,ou=policies,dc=corp" }, ""},
 		{"a policy that is no DN", func(c *ldapauth.Config) { c.PasswordPolicyDN = "default" }, "password_policy_dn: not a DN"},
-		{"an unknown schema", func(c *ldapauth.Config) { c.Schema = "novell" }, "schema: auto, active_directory, openldap, rfc2307bis"},
+		{"an unknown schema", func(c *ldapauth.Config) { c.Schema = "novell" }, "schema: auto, active_directory, openldap, rfc2307, rfc2307bis, 389ds"},
 		{"a filter without a name", func(c *ldapauth.Config) { c.UserFilter = "(uid=jon)" }, "user_filter: {0}"},
 		{"a filter that finds parts", func(c *ldapauth.Config) { c.UserFilter = "(uid={0}*)" }, "user_filter: compare"},
 		{"a search that is no filter", func(c *ldapauth.Config) { c.UserSearch = "({0}" }, "user_search: not a search filter"},

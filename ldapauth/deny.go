@@ -152,22 +152,33 @@ func (r *roll) bar(ctx context.Context) error {
 	if !rules.named() {
 		return nil
 	}
-	var all []member
-	if r.a.dialect.tokenGroups {
-		groups, err := r.tokenGroups(ctx)
+	for _, ask := range r.everyWay() {
+		groups, err := ask(ctx)
 		if err != nil {
 			return err
 		}
-		all = slices.Clone(groups)
-	}
-	groups, err := r.climb(ctx) // on Active Directory, for the sake of distribution lists
-	if err != nil {
-		return err
-	}
-	for _, m := range append(all, groups...) {
-		if rules.barsGroup(m.group) {
-			return denial.New(denial.DeniedGroup, "is in %s, which ldap.deny_groups bars", m.dn)
+		for _, m := range groups {
+			if rules.barsGroup(m.group) {
+				return denial.New(denial.DeniedGroup, "is in %s, which ldap.deny_groups bars", m.dn)
+			}
 		}
 	}
 	return nil
+}
+
+// everyWay returns the ways that it takes to find all groups that may bar. No
+// single one sees every kind of group: Active Directory leaves distribution
+// lists out of the token, and other servers may keep memberOf for one class of
+// groups and not for the next.
+func (r *roll) everyWay() []func(context.Context) ([]member, error) {
+	di := r.a.dialect
+	switch {
+	case di.tokenGroups:
+		return []func(context.Context) ([]member, error){r.tokenGroups, r.climb}
+	case di.direct == nil && len(r.a.Values("memberOf")) > 0:
+		return []func(context.Context) ([]member, error){r.climb, func(ctx context.Context) ([]member, error) {
+			return r.climbByFilter(ctx, "", true)
+		}}
+	}
+	return []func(context.Context) ([]member, error){r.climb}
 }

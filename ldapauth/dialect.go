@@ -1,7 +1,9 @@
 package ldapauth
 
 import (
+	"errors"
 	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 	"time"
@@ -27,9 +29,9 @@ type dialect struct {
 	// groupFilter finds the groups that {0}, an escaped DN, is a member of.
 	groupFilter string
 	// direct returns the filter that finds the groups that an account is itself
-	// a member of; nil: groupFilter does. If flatGroups, there are no others.
-	direct     func(*Account) string
-	flatGroups bool
+	// a member of, where groups do not name their members by DN; nil: groupFilter
+	// does. Such groups have no groups as members.
+	direct func(*Account) (string, error)
 	// dn is the attribute by which an entry is found by its DN.
 	dn string
 	// tokenGroups says that the server works out nested groups by itself.
@@ -84,6 +86,7 @@ var openLDAP = &dialect{
 	attributes: []string{
 		"pwdAccountLockedTime", "pwdReset", "pwdChangedTime", "pwdStartTime", "pwdEndTime",
 		"pwdPolicySubentry", "pwdFailureTime", "shadowExpire", "nsAccountLock", "loginDisabled",
+		"x500UniqueIdentifier",
 	},
 	anyGroup:    "(|(objectClass=groupOfNames)(objectClass=groupOfMembers)(objectClass=groupOfUniqueNames)(objectClass=groupOfURLs))",
 	groupFilter: "(|(&(|(objectClass=groupOfNames)(objectClass=groupOfMembers))(member={0}))(&(objectClass=groupOfUniqueNames)(uniqueMember={0})))",
@@ -103,7 +106,57 @@ var rfc2307bis = func() *dialect {
 	return &d
 }()
 
+// rfc2307 is OpenLDAP with the groups of a Unix system as RFC 2307 has them:
+// they list names, not entries, and so cannot be nested.
+var rfc2307 = func() *dialect {
+	d := *openLDAP
+	d.name = "rfc2307"
+	d.person = "(objectClass=posixAccount)"
+	d.userFilter = "(&(objectClass=posixAccount)(uid={0}))"
+	d.attributes = append(slices.Clone(openLDAP.attributes), "gidNumber")
+	d.anyGroup = "(objectClass=posixGroup)"
+	d.groupFilter = "(&(objectClass=posixGroup)(memberUid={0}))"
+	d.direct = posixGroups
+	return &d
+}()
+
+// posixGroups returns the filter for the groups that list one of the account's
+// names, and for the primary one, which need not (RFC 2307, 3).
+func posixGroups(a *Account) (string, error) {
+	gid, err := a.integer("gidNumber")
+	if err != nil {
+		return "", err
+	}
+	if a.First("gidNumber") == "" {
+		return "", errors.New("gidNumber cannot be read, which names the primary group: let the service account read it")
+	}
+	return fmt.Sprintf("(&(objectClass=posixGroup)(|(gidNumber=%d)%s))", gid, anyOf("memberUid", a.Values("uid"))), nil
+}
+
+// directoryServer is 389 Directory Server, alias Red Hat Directory Server.
+var directoryServer = func() *dialect {
+	d := *openLDAP
+	d.name = "389ds"
+	d.id = "nsUniqueId" // entryUUID is a plugin's, which may be off
+	d.idText, d.idValue = nsUniqueIDText, nsUniqueIDText
+	d.attributes = []string{"nsAccountLock", "accountUnlockTime", "passwordExpirationTime", "shadowExpire"}
+	d.nestedMemberOf = true
+	d.state = directoryServerState
+	d.locked = checkUnlock
+	return &d
+}()
+
+// nsUniqueIDText returns an nsUniqueId in lower case, if it is one: four groups
+// of eight hexadecimal digits.
+func nsUniqueIDText(s string) (string, bool) {
+	return strings.ToLower(s), nsUniqueID.MatchString(s)
+}
+
+var nsUniqueID = regexp.MustCompile(`^[0-9A-Fa-f]{8}(-[0-9A-Fa-f]{8}){3}$`)
+
 var dialects = map[string]*dialect{
+	rfc2307.name:         rfc2307,
+	directoryServer.name: directoryServer,
 	activeDirectory.name: activeDirectory,
 	openLDAP.name:        openLDAP,
 	rfc2307bis.name:      rfc2307bis,
@@ -111,7 +164,7 @@ var dialects = map[string]*dialect{
 
 // Schemas returns what the schema setting may be.
 func Schemas() []string {
-	return []string{schemaAuto, activeDirectory.name, openLDAP.name, rfc2307bis.name}
+	return []string{schemaAuto, activeDirectory.name, openLDAP.name, rfc2307.name, rfc2307bis.name, directoryServer.name}
 }
 
 // profile are the attributes that describe a person to the outside.
@@ -134,6 +187,9 @@ const capActiveDirectory = "1.2.840.113556.1.4.800"
 func recognise(root *ldap.Entry) (*dialect, error) {
 	if slices.Contains(root.GetEqualFoldAttributeValues("supportedCapabilities"), capActiveDirectory) {
 		return activeDirectory, nil
+	}
+	if root.GetEqualFoldAttributeValue("vendorName") == "389 Project" {
+		return directoryServer, nil
 	}
 	for _, class := range root.GetEqualFoldAttributeValues("objectClass") {
 		if strings.EqualFold(class, "OpenLDAProotDSE") {

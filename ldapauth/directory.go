@@ -1,6 +1,6 @@
 // Package ldapauth asks one directory who somebody is: it finds the account,
 // checks the password, reads the account's state and collects its groups. It
-// knows Active Directory and OpenLDAP.
+// knows Active Directory, OpenLDAP and 389 Directory Server.
 //
 // A refusal is a [denial.Error]. Any other error means that the directory could
 // not be asked, and nobody may be let in by it.

@@ -179,14 +179,15 @@ func TestRecognise(t *testing.T) {
 		{"a domain controller", map[string][]string{"supportedCapabilities": {"1.2.840.113556.1.4.1670", capActiveDirectory}}, activeDirectory},
 		{"OpenLDAP", map[string][]string{"objectClass": {"top", "OpenLDAProotDSE"}}, openLDAP},
 		{"AD LDS, which has no user accounts of a domain", map[string][]string{"supportedCapabilities": {"1.2.840.113556.1.4.1851"}}, nil},
-		{"something else", map[string][]string{"objectClass": {"top"}, "vendorName": {"389 Project"}}, nil},
+		{"389 Directory Server", map[string][]string{"objectClass": {"top"}, "vendorName": {"389 Project"}}, directoryServer},
+		{"something else", map[string][]string{"objectClass": {"top"}, "vendorName": {"Novell, Inc."}}, nil},
 		{"nothing to see", nil, nil},
 	} {
 		got, err := recognise(ldap.NewEntry("", tt.root))
 		if got != tt.want {
 			t.Errorf("%s: %v", tt.name, got)
 		}
-		if tt.want == nil && (err == nil || !strings.Contains(err.Error(), "active_directory, openldap, rfc2307bis")) {
+		if tt.want == nil && (err == nil || !strings.Contains(err.Error(), "active_directory, openldap, rfc2307, rfc2307bis, 389ds")) {
 			t.Errorf("%s: the error does not list what there is: %v", tt.name, err)
 		}
 	}

@@ -220,6 +220,47 @@ func checkChanged(a *Account, now time.Time) error {
 	return nil
 }
 
+// directoryServerState is what 389 Directory Server would check itself if the
+// user signed in by password.
+var directoryServerState = []stateCheck{
+	{"nsAccountLock", barredBy("nsAccountLock"), sayBar("nsAccountLock")},
+	{"shadowExpire", checkShadow, sayShadow},
+	{"accountUnlockTime", checkUnlock, sayUnlock},
+	{"passwordExpirationTime", checkExpiration, sayExpiration},
+}
+
+// atAdministratorsWill is the time with which 389 Directory Server marks what
+// only a person ends: a lock, or a password that must be changed.
+const atAdministratorsWill = "19700101000000Z"
+
+// checkUnlock reads accountUnlockTime, which the server leaves behind when the
+// lock is over.
+func checkUnlock(a *Account, now time.Time) error {
+	until, err := a.time("accountUnlockTime")
+	switch {
+	case err != nil:
+		return err
+	case a.First("accountUnlockTime") == atAdministratorsWill:
+		return denial.New(denial.AccountLocked, "locked after wrong passwords until an administrator ends it (accountUnlockTime)")
+	case now.Before(until):
+		return denial.New(denial.AccountLocked, "locked after wrong passwords until %v (accountUnlockTime)", until)
+	}
+	return nil
+}
+
+func checkExpiration(a *Account, now time.Time) error {
+	until, err := a.time("passwordExpirationTime")
+	switch {
+	case err != nil:
+		return err
+	case a.First("passwordExpirationTime") == atAdministratorsWill:
+		return denial.New(denial.MustChangePassword, "must change the password after a reset (passwordExpirationTime)")
+	case !until.IsZero() && !now.Before(until):
+		return denial.New(denial.PasswordExpired, "the password has expired at %v (passwordExpirationTime)", until)
+	}
+	return nil
+}
+
 // permanentLock is the time of a lock that only an administrator ends. OpenLDAP
 // itself never sets it, so it is not for wrong passwords: the account is disabled.
 const permanentLock = "000001010000Z"

@@ -147,6 +147,32 @@ func TestC10_OpenLDAPState(t *testing.T) {
 	}
 }
 
+func TestC10_389DirectoryServerState(t *testing.T) {
+	for _, tt := range []struct {
+		name, attribute, value string
+		want                   denial.Reason
+	}{
+		{"barred", "nsAccountLock", "true", denial.AccountDisabled},
+		{"not barred", "nsAccountLock", "false", ""},
+		{"locked", "accountUnlockTime", "20261118103001Z", denial.AccountLocked},
+		{"locked until now", "accountUnlockTime", "20261118103000Z", ""},
+		{"locked until an administrator acts", "accountUnlockTime", "19700101000000Z", denial.AccountLocked},
+		{"locked until nobody knows", "accountUnlockTime", "soon", fault},
+		{"password good for a second", "passwordExpirationTime", "20261118103001Z", ""},
+		{"password expired", "passwordExpirationTime", "20261118103000Z", denial.PasswordExpired},
+		{"password was reset", "passwordExpirationTime", "19700101000000Z", denial.MustChangePassword},
+		{"password expires when nobody knows", "passwordExpirationTime", "soon", fault},
+		{"shadow: today", "shadowExpire", itoa64(now.Unix() / 86400), denial.AccountExpired},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			err := accountWith(directoryServer, map[string]string{tt.attribute: tt.value}).State(now)
+			if got := reasonFor(err); got != tt.want {
+				t.Errorf("reason %q, want %q (error: %v)", got, tt.want, err)
+			}
+		})
+	}
+}
+
 // The overlay leaves the mark of a lock that is over until a password fits, and
 // the entry was read before that.
 func TestALockThatAPasswordHasEndedIsNoLock(t *testing.T) {

@@ -178,3 +178,20 @@ func sayChanged(a *Account, now time.Time) string {
 	}
 	return "the password is good until " + moment(changed.Add(a.policy.maxAge))
 }
+
+func sayUnlock(a *Account, now time.Time) string {
+	switch {
+	case a.First("accountUnlockTime") == atAdministratorsWill:
+		return "locked until an administrator ends it"
+	case checkUnlock(a, now) == nil && a.First("accountUnlockTime") != "":
+		return "no longer locked"
+	}
+	return sayTime("accountUnlockTime", "not locked", "locked until")(a, now)
+}
+
+func sayExpiration(a *Account, now time.Time) string {
+	if a.First("passwordExpirationTime") == atAdministratorsWill {
+		return "the password was reset and must be changed"
+	}
+	return sayTime("passwordExpirationTime", "never", "the password is good until")(a, now)
+}

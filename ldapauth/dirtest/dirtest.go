@@ -77,6 +77,7 @@ func Using(t testing.TB, format string, args ...any) {
 const (
 	KindOpenLDAP = "openldap"
 	KindSamba    = "samba"
+	KindDS389    = "389ds"
 )
 
 // Realm is what Kerberos calls Samba's domain.
@@ -84,7 +85,7 @@ const Realm = "CORP.EXAMPLE.TEST"
 
 // A Server is a running directory and what a client must know of it.
 type Server struct {
-	Kind     string // KindOpenLDAP or KindSamba
+	Kind     string // KindOpenLDAP, KindSamba or KindDS389
 	URL      string // ldaps://127.0.0.1:port
 	PlainURL string // ldap://127.0.0.1:port, where StartTLS is offered
 	// CatalogURL is Samba's global catalogue, ldaps://127.0.0.1:port.
@@ -136,6 +137,9 @@ type OpenLDAPOptions struct {
 	// NoMemberOf leaves the memberOf attribute out: groups are to be found by
 	// their members.
 	NoMemberOf bool
+	// DynamicGroups lets groupOfURLs have whom their memberURL finds as members,
+	// and names them in memberOf.
+	DynamicGroups bool
 	// TLSRequired refuses passwords on connections without encryption.
 	TLSRequired bool
 	// Wire puts a wire before the server that [Server.DropPackets] and
@@ -174,6 +178,15 @@ func OpenLDAP(t testing.TB, o OpenLDAPOptions) *Server {
 func SambaAD(t testing.TB) *Server {
 	t.Helper()
 	s := newSambaAD(t)
+	t.Cleanup(s.backend.remove)
+	return s
+}
+
+// DS389 starts a 389 Directory Server with a few people and groups, memberOf
+// included, for one test. It speaks in clear, on loopback.
+func DS389(t testing.TB) *Server {
+	t.Helper()
+	s := newDS389(t)
 	t.Cleanup(s.backend.remove)
 	return s
 }

@@ -17,3 +17,9 @@ func newSambaAD(t testing.TB) *Server {
 	Missing(t, "samba is started on Linux only")
 	return nil
 }
+
+func newDS389(t testing.TB) *Server {
+	t.Helper()
+	Missing(t, "ns-slapd is started on Linux only")
+	return nil
+}

@@ -123,12 +123,18 @@ func (b *slapd) config() string {
 	for _, schema := range []string{"core", "cosine", "nis", "inetorgperson"} {
 		line("include /etc/ldap/schema/%s.schema", schema)
 	}
+	if o.DynamicGroups {
+		line("include /etc/ldap/schema/dyngroup.schema")
+	}
 	line("modulepath /usr/lib/ldap")
 	line("moduleload back_mdb")
 	line("moduleload memberof")
 	line("moduleload ppolicy")
 	if o.Argon2 {
 		line("moduleload argon2")
+	}
+	if o.DynamicGroups {
+		line("moduleload dynlist")
 	}
 	if len(o.ClientCA) > 0 {
 		line("TLSCACertificateFile %s", b.file("client-ca.pem"))
@@ -161,6 +167,10 @@ func (b *slapd) config() string {
 	if !o.NoMemberOf {
 		line("overlay memberof")
 		line("memberof-refint TRUE")
+	}
+	if o.DynamicGroups {
+		line("overlay dynlist")
+		line("dynlist-attrset groupOfURLs memberURL member+memberOf@groupOfNames*")
 	}
 	line("overlay ppolicy")
 	line("ppolicy_default %q", "cn=default,"+ldapPolicies)
