@@ -8,6 +8,8 @@ import (
 	"adconnector/ldapauth/dirtest"
 	"adconnector/ldapauth/secret"
 	"adconnector/ldapauth/setting"
+
+	"github.com/go-ldap/ldap/v3"
 )
 
 // On a real OpenLDAP with 10,000 people, over TLS.
@@ -114,5 +116,50 @@ func BenchmarkDomains(b *testing.B) {
 				}
 			})
 		}
+	}
+}
+
+// One search, on one connection that all share, by the LDAP library alone and
+// with what a [ldapauth.Directory] adds: health, hedging and deadlines.
+func BenchmarkSharedConnection(b *testing.B) {
+	s := dirtest.OpenLDAP(b, dirtest.OpenLDAPOptions{Users: 10_000, Quiet: true})
+	c := real(s)
+	c.Pool.Search = 1
+	d := open(b, c)
+	alone, err := ldap.DialURL(s.URL, ldap.DialWithTLSConfig(s.TLS(b)))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer alone.Close()
+	if err := alone.Bind(s.BindDN, s.BindPassword); err != nil {
+		b.Fatal(err)
+	}
+	request := ldap.NewSearchRequest(s.BaseDN, ldap.ScopeWholeSubtree, ldap.NeverDerefAliases, 2, 5, false,
+		"(&(objectClass=person)(uid=u05000))", []string{"cn", "mail", "memberOf"}, nil)
+	for _, bm := range []struct {
+		name string
+		call func() (int, error)
+	}{
+		{"library", func() (int, error) {
+			r, err := alone.Search(request)
+			if err != nil {
+				return 0, err
+			}
+			return len(r.Entries), nil
+		}},
+		{"directory", func() (int, error) { return d.SearchOne(b.Context(), request) }},
+	} {
+		b.Run(bm.name, func(b *testing.B) {
+			b.ReportAllocs()
+			b.SetParallelism(8)
+			b.RunParallel(func(pb *testing.PB) {
+				for pb.Next() {
+					if n, err := bm.call(); n != 1 || err != nil {
+						b.Errorf("%d entries, error %v", n, err)
+						return
+					}
+				}
+			})
+		})
 	}
 }

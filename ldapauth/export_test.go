@@ -1,5 +1,11 @@
 package ldapauth
 
+import (
+	"context"
+
+	"github.com/go-ldap/ldap/v3"
+)
+
 // Rediscover asks the DNS for servers now.
 func (d *Directory) Rediscover() error { return d.rediscover() }
 
@@ -15,4 +21,13 @@ func (d *Directory) Connected() (n int) {
 		s.mu.Unlock()
 	}
 	return n
+}
+
+// SearchOne runs one search as every call of the Directory does.
+func (d *Directory) SearchOne(ctx context.Context, r *ldap.SearchRequest) (int, error) {
+	result, _, err := d.search(ctx, func(*dialect) *ldap.SearchRequest { return r })
+	if err != nil {
+		return 0, err
+	}
+	return len(result.Entries), nil
 }
