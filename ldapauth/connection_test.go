@@ -549,3 +549,34 @@ func TestAServerOfAnotherKindIsNamed(t *testing.T) {
 		t.Errorf("error %v", err)
 	}
 }
+
+// A server that is going down resets whoever connects, which is how one without
+// TLS looks too.
+func TestAServerThatHasSpokenTLSIsNotSaidToLackIt(t *testing.T) {
+	s, c := memory(t, memdir.ActiveDirectory)
+	d := open(t, c)
+	find(t, d, "jon")
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	var ln net.Listener
+	address := strings.TrimPrefix(c.URLs[0], "ldaps://")
+	for ln == nil { // the port is free at once, or nearly
+		ln, _ = net.Listen("tcp", address)
+	}
+	defer ln.Close()
+	go func() {
+		for {
+			nc, err := ln.Accept()
+			if err != nil {
+				return
+			}
+			_ = nc.(*net.TCPConn).SetLinger(0)
+			_ = nc.Close()
+		}
+	}()
+	_, err := d.FindByName(t.Context(), "jon")
+	if err == nil || strings.Contains(err.Error(), "TLS") || !strings.Contains(err.Error(), "hangs up") {
+		t.Errorf("error %v", err)
+	}
+}

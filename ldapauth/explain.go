@@ -21,6 +21,9 @@ import (
 
 // explainDial explains why no connection to s was made before ctx ended.
 func (s *server) explainDial(ctx context.Context, err error) error {
+	if end, ok := ctx.Deadline(); ok && !time.Now().Before(end) {
+		<-ctx.Done() // the connection has the same deadline and may tell of it a moment before
+	}
 	var text string
 	_, dns := errors.AsType[*net.DNSError](err)
 	_, certificate := errors.AsType[*tls.CertificateVerificationError](err)
@@ -37,6 +40,9 @@ func (s *server) explainDial(ctx context.Context, err error) error {
 	case isConnectionRefused(err):
 		text = fmt.Sprintf("the connection is refused: start the directory server, or check the host, port %s and the firewalls in between", s.port)
 	case s.tls && (errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) || isConnectionReset(err)):
+		if s.heard.Load() > 0 { // it has spoken TLS before: it is going down, or has enough
+			return fmt.Errorf("%s: %w", s.url, s.explainHangup(err))
+		}
 		text = s.notTLS()
 	default:
 		text = fmt.Sprintf("cannot be used: check the host, port %s and the firewalls in between", s.port)
@@ -127,7 +133,7 @@ func explainServiceBind(dn string, err error) error {
 func explainBase(base string, err error) error {
 	switch {
 	case ldap.IsErrorWithCode(err, ldap.LDAPResultNoSuchObject):
-		return fmt.Errorf("base_dn %q does not exist or is hidden from the service account: check ldap.base_dn and the rights of the service account (%w)", base, inWords(err))
+		return fmt.Errorf("base_dn %q does not exist on this server, is a pointer to another one, or is hidden from the service account: check ldap.base_dn, ldap.urls and the rights of the service account (%w)", base, inWords(err))
 	case ldap.IsErrorWithCode(err, ldap.LDAPResultReferral):
 		return fmt.Errorf("base_dn %q is held by another server, and referrals are not followed: list that server in ldap.urls (%w)", base, inWords(err))
 	}
