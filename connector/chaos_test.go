@@ -260,7 +260,7 @@ func (s *storm) judge(attempts []attempt, over time.Time, harmless bool) complai
 	}
 	for _, line := range s.faults() {
 		if harmless && !raced && !strings.Contains(line, "did not answer the password check") {
-			wrong.add("failed although it need not", attempt{began: over, err: errors.New(line)})
+			wrong.add("recorded as a fault that need not be one", attempt{began: over, err: errors.New(line)})
 		}
 	}
 	return wrong
