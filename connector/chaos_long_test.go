@@ -42,7 +42,7 @@ func testForLong(t *testing.T, kind string, count int) {
 	s := newStorm(t, servers, "")
 	s.pause = 50 * time.Millisecond
 	var samples []sample
-	for done, round := 0, 0; done < count; round++ {
+	for done, round := 0, 0; done < count || round < len(happenings); round++ {
 		f := happenings[round%len(happenings)]
 		s.blow()
 		restore := f.happen(t, servers[round/len(happenings)%2])

@@ -61,7 +61,11 @@ func TestADirectoryIsMeasuredAgainstTheLibraryAlone(t *testing.T) {
 func BenchmarkOpenLDAP(b *testing.B) {
 	for name, o := range map[string]dirtest.OpenLDAPOptions{"SSHA": {}, "Argon2": {Argon2: true}} {
 		b.Run(name, func(b *testing.B) {
-			d, out := options(b, 3000, o)
+			count := 10_000
+			if o.Argon2 {
+				count = 800
+			}
+			d, out := options(b, count, o)
 			for b.Loop() {
 				if err := bench.Directory(b.Context(), d); err != nil {
 					b.Fatal(err)
