@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"encoding/json"
+	"fmt"
 	"io"
 	"net"
 	"net/http"
@@ -11,6 +12,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"adconnector/ldapauth/testca"
 )
@@ -331,4 +333,14 @@ func relay(t *testing.T, from, to string) {
 			}()
 		}
 	}()
+}
+
+func TestADomainThatMayTakeItsTimeIsGivenIt(t *testing.T) {
+	d := inMemory(t)
+	r := prepareRig(t, d, "")
+	base := fmt.Sprintf("base_dn: %q", d.baseDN)
+	r.configure(base, fmt.Sprintf("timeout: 1s\n  domains: [{suffixes: [fabrikam.example], timeout: 8s, %s}]", base))
+	r.start()
+	d.memory.SetDelay(600 * time.Millisecond) // for each of several questions
+	r.mustSignIn(r.browser(outside, nil), "jon", d.password)
 }
