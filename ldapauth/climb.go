@@ -111,6 +111,18 @@ func (r *roll) climbByFilter(ctx context.Context, template string, deep bool) ([
 	})
 }
 
+// climbAsConfigured returns the groups that groups.filter finds.
+func (r *roll) climbAsConfigured(ctx context.Context) ([]member, error) {
+	if r.filtered == nil {
+		found, err := r.climbByFilter(ctx, r.d.config.Groups.Filter, r.d.config.Groups.Nested || r.d.deny.named())
+		if err != nil {
+			return nil, err
+		}
+		r.filtered = append([]member{}, found...) // not nil: the question has been asked
+	}
+	return r.filtered, nil
+}
+
 // asMember returns what a group may name the account by: its DN, and the DN with
 // a bit string that the account itself bears. With any other bit string it is
 // not this account that a group means, but one that had the DN before or after

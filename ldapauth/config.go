@@ -343,6 +343,8 @@ func validateDeny(p *setting.Problems, groups []string, di *dialect) {
 		switch {
 		case loose(g) == "":
 			p.Addf(key, "is empty; write the DN, the name or the security identifier of a group, or remove it")
+		case loose(g) == DenyProtected && g != DenyProtected:
+			p.Addf(key, "must be %s in small letters, or the DN of a group that happens to have that name, not %q", DenyProtected, g)
 		case strings.ContainsFunc(g, isControl):
 			p.Addf(key, "holds a control character")
 		case isSID && di != nil && !di.tokenGroups:

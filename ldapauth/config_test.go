@@ -100,6 +100,7 @@ func TestValidateNamesTheKeyThatIsWrong(t *testing.T) {
 		{"a negative cache", func(c *ldapauth.Config) { c.Groups.Cache = -1 }, "groups.cache: negative"},
 		{"no cache", func(c *ldapauth.Config) { c.Groups.Cache = 0 }, ""},
 		{"no time for groups", func(c *ldapauth.Config) { c.Groups.Timeout = 0 }, "groups.timeout: out of bounds"},
+		{"C11: protected, nearly", func(c *ldapauth.Config) { c.DenyGroups = []string{"Protected"} }, "deny_groups[0]: small letters"},
 		{"allow", func(c *ldapauth.Config) { c.Groups.OnFailure = "allow" }, "groups.on_failure: deny or omit"},
 		{"omit", func(c *ldapauth.Config) { c.Groups.OnFailure = ldapauth.OnFailureOmit }, ""},
 		{"no connections", func(c *ldapauth.Config) { c.Pool.Search = 0 }, "pool.search: from 1 to"},

@@ -104,7 +104,22 @@ func (r denyRules) barsGroup(g *group) bool {
 	if dn, ok := looseDN(g.dn); ok && r.dns[dn] {
 		return true
 	}
-	return slices.ContainsFunc(g.aliases, func(name string) bool { return r.names[loose(name)] })
+	return slices.ContainsFunc(g.aliases, r.barsName) || slices.ContainsFunc(nameInDN(g.dn), r.barsName)
+}
+
+func (r denyRules) barsName(name string) bool { return r.names[loose(name)] }
+
+// nameInDN returns what a DN begins with: the name of an entry that the service
+// account does not see, or that lies where no groups are looked for.
+func nameInDN(dn string) (names []string) {
+	parsed, err := ldap.ParseDN(dn)
+	if err != nil || len(parsed.RDNs) == 0 {
+		return nil
+	}
+	for _, x := range parsed.RDNs[0].Attributes {
+		names = append(names, x.Value)
+	}
+	return names
 }
 
 // loose returns a name in a form in which names that look alike are equal: a
@@ -168,17 +183,19 @@ func (r *roll) bar(ctx context.Context) error {
 
 // everyWay returns the ways that it takes to find all groups that may bar. No
 // single one sees every kind of group: Active Directory leaves distribution
-// lists out of the token, and other servers may keep memberOf for one class of
-// groups and not for the next.
-func (r *roll) everyWay() []func(context.Context) ([]member, error) {
+// lists out of the token, other servers may keep memberOf for one class of groups
+// and not for the next, and a configured filter may know a class that we do not.
+func (r *roll) everyWay() (ways []func(context.Context) ([]member, error)) {
 	di := r.a.dialect
-	switch {
-	case di.tokenGroups:
-		return []func(context.Context) ([]member, error){r.tokenGroups, r.climb}
-	case di.direct == nil && len(r.a.Values("memberOf")) > 0:
-		return []func(context.Context) ([]member, error){r.climb, func(ctx context.Context) ([]member, error) {
-			return r.climbByFilter(ctx, "", true)
-		}}
+	if di.tokenGroups {
+		ways = append(ways, r.tokenGroups)
 	}
-	return []func(context.Context) ([]member, error){r.climb}
+	ways = append(ways, r.climb)
+	if !di.tokenGroups && di.direct == nil && len(r.a.Values("memberOf")) > 0 {
+		ways = append(ways, func(ctx context.Context) ([]member, error) { return r.climbByFilter(ctx, "", true) })
+	}
+	if r.d.config.Groups.Filter != "" {
+		ways = append(ways, r.climbAsConfigured)
+	}
+	return ways
 }

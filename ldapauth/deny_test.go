@@ -11,6 +11,7 @@ import (
 	"adconnector/ldapauth/denial"
 	"adconnector/ldapauth/dirtest"
 	"adconnector/ldapauth/memdir"
+	"adconnector/ldapauth/setting"
 )
 
 // wantBarred fails the test unless exactly the given people are barred.
@@ -130,6 +131,49 @@ func TestC11_ADistributionListBarsWhenItIsNamed(t *testing.T) {
 	c := real(dirtest.SharedSambaAD(t))
 	c.DenyGroups = []string{"dist-list"}
 	wantBarred(t, "by name", open(t, c), []string{"jon"}, "zoe")
+}
+
+// What is reported as a group of somebody must not be a name that bars and does
+// not.
+func TestC11_AGroupBarsThatOnlyTheConfiguredFilterKnows(t *testing.T) {
+	crew, jon := "CN=Crew,OU=groups,"+memBase, "uid=jon,ou=people,"+memBase
+	_, c := memory(t, memdir.OpenLDAP, func(o *memdir.Options) {
+		o.Entries = append(o.Entries,
+			memdir.Entry{DN: crew, Attributes: map[string][]string{"objectClass": {"top", "team"}, "seeAlso": {jon}}},
+			memdir.Entry{DN: "CN=All Crews,OU=groups," + memBase, Attributes: map[string][]string{"objectClass": {"top", "team"}, "seeAlso": {crew}}})
+	})
+	c.Groups.Filter = "(&(objectClass=team)(seeAlso={0}))"
+	for _, rule := range []string{"crew", crew, "all crews"} {
+		for _, nested := range []bool{true, false} {
+			c.DenyGroups, c.Groups.Nested = []string{rule}, nested
+			d := open(t, c)
+			wantBarred(t, rule, d, []string{"jon"}, "amy")
+			for _, f := range d.Check(t.Context()) {
+				if strings.Contains(f.Text, "deny_groups") && f.Level != ldapauth.OK {
+					t.Errorf("%s: check: %s", rule, f.Text)
+				}
+			}
+		}
+	}
+	c.DenyGroups = nil
+	wantGroups(t, "direct", groupsOf(t, open(t, c), "jon"), "Crew")
+	c.Groups.Nested = true
+	wantGroups(t, "nested", groupsOf(t, open(t, c), "jon"), "Crew", "All Crews")
+}
+
+func TestC11_AGroupThatIsNotSeenBarsByTheNameInItsDN(t *testing.T) {
+	_, c := memory(t, memdir.OpenLDAP, func(o *memdir.Options) {
+		o.Entries = append(o.Entries,
+			memdir.Entry{DN: "OU=Vault," + memBase, Attributes: map[string][]string{"objectClass": {"organizationalUnit"}}},
+			memdir.Entry{DN: `CN=Keepers\, all,OU=Vault,` + memBase, Attributes: map[string][]string{
+				"objectClass": {"top", "groupOfNames"}, "member": {"uid=jon,ou=people," + memBase},
+			}})
+	})
+	c.BaseDN, c.Groups.BaseDN = setting.OneOrMore{"OU=people," + memBase}, "OU=groups,"+memBase
+	for _, rule := range []string{`CN=Keepers\, all,OU=Vault,` + memBase, "keepers, all"} {
+		c.DenyGroups = []string{rule}
+		wantBarred(t, rule, open(t, c), []string{"jon"}, "amy")
+	}
 }
 
 func TestC11_AGroupIsBarredBySecurityIdentifier(t *testing.T) {

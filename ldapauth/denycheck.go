@@ -46,16 +46,24 @@ func (s *server) checkDenied(c *conn, r *report, given string) {
 	case isDN && !s.d.looksUnder(c.dialect, dn):
 		r.add(Failure, "%s: %s lies where no groups are looked for: widen ldap.groups.base_dn", key, given)
 	case isDN:
-		result, err := c.ldap.Search(request(given, ldap.ScopeBaseObject, 1, s.d.timeout, c.dialect.anyGroup, []string{"1.1"}))
+		result, err := c.ldap.Search(request(given, ldap.ScopeBaseObject, 1, s.d.timeout, s.d.anyGroup(c.dialect), []string{"1.1"}))
 		s.addDenied(r, given, result, err)
 	default:
-		filter := "(&" + c.dialect.anyGroup + "(|"
+		filter := "(&" + s.d.anyGroup(c.dialect) + "(|"
 		for _, attribute := range append([]string{s.d.config.Groups.Attribute}, groupNames...) {
 			filter += "(" + attribute + "=" + EscapeFilter(given) + ")"
 		}
 		found, err := s.groupsLike(c, filter+"))", s.d.climbBases(c.dialect))
 		s.addDenied(r, given, &ldap.SearchResult{Entries: found}, err)
 	}
+}
+
+// anyGroup returns the filter for all groups whose members are looked at.
+func (d *Directory) anyGroup(di *dialect) string {
+	if d.config.Groups.Filter == "" {
+		return di.anyGroup
+	}
+	return "(|" + di.anyGroup + strings.ReplaceAll(d.config.Groups.Filter, placeholder, "*") + ")"
 }
 
 // looksUnder reports whether groups are looked for where dn is.

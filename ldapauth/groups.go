@@ -114,6 +114,7 @@ type roll struct {
 	primaryDN string   // "" if it lies elsewhere
 	bySID     []member // what sids stand for
 	climbed   []member // see climb
+	filtered  []member // see climbAsConfigured
 }
 
 // report returns the names that are to be reported.
@@ -136,7 +137,7 @@ func (r *roll) reported(ctx context.Context) ([]member, error) {
 	g := &r.d.config.Groups
 	switch {
 	case g.Filter != "":
-		return r.climbByFilter(ctx, g.Filter, g.Nested)
+		return r.climbAsConfigured(ctx)
 	case !r.a.dialect.tokenGroups:
 		return r.climb(ctx)
 	}
