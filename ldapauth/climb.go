@@ -33,7 +33,7 @@ func (r *roll) climb(ctx context.Context) (found []member, err error) {
 		}
 	}
 	switch {
-	case r.a.ranged("memberOf"):
+	case ranged(r.a.entry, "memberOf"):
 		return nil, errInParts
 	case len(direct) > maxGroups:
 		return nil, errTooManyGroups
@@ -202,7 +202,7 @@ func (d *Directory) groupsByDN(ctx context.Context, di *dialect, dns []string, m
 			place[normal] = len(groups)
 			ask = append(ask, normal)
 		}
-		groups = append(groups, &group{dn: normal}) // until its entry is read
+		groups = append(groups, d.unseen(normal)) // until its entry is read
 	}
 	var mu sync.Mutex
 	err := inBatches(ctx, ask, func(ctx context.Context, batch []string) error {
@@ -215,7 +215,7 @@ func (d *Directory) groupsByDN(ctx context.Context, di *dialect, dns []string, m
 		for _, dn := range batch {
 			g := found[dn]
 			if g == nil {
-				g = &group{dn: dn}
+				g = d.unseen(dn)
 			}
 			d.groups.put(dn, g, now)
 			groups[place[dn]] = g
@@ -311,7 +311,7 @@ func (d *Directory) holders(ctx context.Context, di *dialect, filter string) ([]
 
 // equal reports whether g and h are the same but for their memberships.
 func (g *group) equal(h *group) bool {
-	return g.dn == h.dn && g.name == h.name && slices.Equal(g.aliases, h.aliases)
+	return g.dn == h.dn && g.name == h.name && g.barred == h.barred
 }
 
 // searchGroups calls found with each entry under the bases that filter finds.

@@ -99,27 +99,23 @@ func (r denyRules) concerns(di *dialect) bool {
 // identifier is barred.
 func (r denyRules) bars(sid string) bool { return r.sids[sid] || r.protected && isProtected(sid) }
 
-// barsGroup reports whether a group is barred by its DN or one of its names.
-func (r denyRules) barsGroup(g *group) bool {
-	if dn, ok := looseDN(g.dn); ok && r.dns[dn] {
+// barsGroup reports whether a group is barred by its DN or one of its names. What
+// its DN begins with is one, and all that is known of a group that the service
+// account does not see or that lies where no groups are looked for.
+func (r denyRules) barsGroup(dn *ldap.DN, names []string) bool {
+	if len(dn.RDNs) > 0 {
+		for _, x := range dn.RDNs[0].Attributes {
+			names = append(names, x.Value)
+		}
+	}
+	if slices.ContainsFunc(names, func(name string) bool { return r.names[loose(name)] }) {
 		return true
 	}
-	return slices.ContainsFunc(g.aliases, r.barsName) || slices.ContainsFunc(nameInDN(g.dn), r.barsName)
-}
-
-func (r denyRules) barsName(name string) bool { return r.names[loose(name)] }
-
-// nameInDN returns what a DN begins with: the name of an entry that the service
-// account does not see, or that lies where no groups are looked for.
-func nameInDN(dn string) (names []string) {
-	parsed, err := ldap.ParseDN(dn)
-	if err != nil || len(parsed.RDNs) == 0 {
-		return nil
+	if len(r.dns) == 0 {
+		return false
 	}
-	for _, x := range parsed.RDNs[0].Attributes {
-		names = append(names, x.Value)
-	}
-	return names
+	text, ok := looseDN(dn.String())
+	return ok && r.dns[text]
 }
 
 // loose returns a name in a form in which names that look alike are equal: a
@@ -173,7 +169,7 @@ func (r *roll) bar(ctx context.Context) error {
 			return err
 		}
 		for _, m := range groups {
-			if rules.barsGroup(m.group) {
+			if m.barred {
 				return denial.New(denial.DeniedGroup, "is in %s, which ldap.deny_groups bars", m.dn)
 			}
 		}

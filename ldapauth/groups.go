@@ -46,7 +46,7 @@ const (
 type group struct {
 	dn       string   // normalised; "" for an identifier that no group bears
 	name     string   // as it is reported; "" if it is not
-	aliases  []string // by what else deny_groups may name it
+	barred   bool     // deny_groups names it, by whatever name
 	parents  []string // the groups that its own memberOf names
 	security bool     // Active Directory: it can carry rights
 }
@@ -186,6 +186,9 @@ func (d *Directory) groupOf(e *ldap.Entry) (*group, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%q is not a DN: %w", e.DN, err)
 	}
+	if ranged(e, "memberOf") {
+		return nil, fmt.Errorf("the group %q: %w", e.DN, errInParts)
+	}
 	g := &group{dn: normal(dn), security: isSecurityGroup(e), parents: e.GetEqualFoldAttributeValues("memberOf")}
 	name := d.groupName(e)
 	reported, err := isUnder(d.groupBases(), dn)
@@ -196,12 +199,23 @@ func (d *Directory) groupOf(e *ldap.Entry) (*group, error) {
 		g.name = name
 	}
 	if d.deny.named() {
-		g.aliases = append(g.aliases, name)
+		names := []string{name}
 		for _, attribute := range groupNames {
-			g.aliases = append(g.aliases, e.GetEqualFoldAttributeValues(attribute)...)
+			names = append(names, e.GetEqualFoldAttributeValues(attribute)...)
 		}
+		g.barred = d.deny.barsGroup(dn, names)
 	}
 	return g, nil
+}
+
+// unseen returns the group with a normalised DN whose entry nobody can read.
+func (d *Directory) unseen(dn string) *group {
+	g := &group{dn: dn}
+	if d.deny.named() {
+		parsed, err := ldap.ParseDN(dn)
+		g.barred = err == nil && d.deny.barsGroup(parsed, nil)
+	}
+	return g
 }
 
 // names gathers group names, each once.

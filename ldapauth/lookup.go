@@ -211,8 +211,9 @@ func atMost(limit int) int { return min(max(limit, 1), MaxLookup) }
 
 // ask runs a search. One with a control for pages is asked page by page, all on
 // this connection, on which alone the server knows how far it was, until there
-// are as many entries as the request allows (RFC 2696).
-func (c *conn) ask(r *ldap.SearchRequest) (*ldap.SearchResult, error) {
+// are as many entries as the request allows (RFC 2696) or ctx ends: pages may be
+// empty, so that nothing else would stop a server which always promises another.
+func (c *conn) ask(ctx context.Context, r *ldap.SearchRequest) (*ldap.SearchResult, error) {
 	if ldap.FindControl(r.Controls, ldap.ControlTypePaging) == nil {
 		return c.ldap.Search(r)
 	}
@@ -230,8 +231,11 @@ func (c *conn) ask(r *ldap.SearchRequest) (*ldap.SearchResult, error) {
 			return all, err
 		}
 		next, ok := ldap.FindControl(result.Controls, ldap.ControlTypePaging).(*ldap.ControlPaging)
-		if !ok || len(next.Cookie) == 0 {
+		switch {
+		case !ok || len(next.Cookie) == 0:
 			return all, nil
+		case ctx.Err() != nil: // nobody waits for the rest
+			return nil, ldap.NewError(ldap.LDAPResultTimeLimitExceeded, context.Cause(ctx))
 		}
 		control := ldap.NewControlPaging(pageSize)
 		control.SetCookie(next.Cookie)

@@ -149,7 +149,7 @@ func (l *leg) ask(ctx context.Context, build func(*dialect) *ldap.SearchRequest)
 	defer c.release()
 	l.conn.Store(c)
 	r, start := build(c.dialect), time.Now()
-	result, err := c.ask(r)
+	result, err := c.ask(ctx, r)
 	if ctx.Err() == nil {
 		noteSearch(ctx, s.url, r, result, err, time.Since(start))
 	}

@@ -102,7 +102,7 @@ func (r *roll) primaryOnly() bool {
 // and is no other account's, and how many memberships there are; "" and -1 if
 // the directory tells them in parts only, or not whose they are.
 func (a *Account) membershipKey() (key string, n int) {
-	if a.ranged("memberOf") {
+	if ranged(a.entry, "memberOf") {
 		return "", -1
 	}
 	direct := slices.Sorted(slices.Values(a.Values("memberOf")))
@@ -117,9 +117,9 @@ func (a *Account) membershipKey() (key string, n int) {
 
 // ranged reports whether the directory gave the values of an attribute in parts
 // ([MS-ADTS], 3.1.1.3.1.3.3).
-func (a *Account) ranged(attribute string) bool {
+func ranged(e *ldap.Entry, attribute string) bool {
 	prefix := strings.ToLower(attribute) + ";range="
-	return slices.ContainsFunc(a.entry.Attributes, func(x *ldap.EntryAttribute) bool {
+	return slices.ContainsFunc(e.Attributes, func(x *ldap.EntryAttribute) bool {
 		return strings.HasPrefix(strings.ToLower(x.Name), prefix)
 	})
 }
@@ -171,12 +171,12 @@ func (r *roll) tokenGroups(ctx context.Context) ([]member, error) {
 	return r.bySID, nil
 }
 
-// errInParts is why the direct memberships of an account are not known.
-var errInParts = errors.New("the directory gives memberOf in parts only, which happens above 1,500 direct groups: take the account out of some")
+// errInParts is why the direct memberships of an account or a group are not known.
+var errInParts = errors.New("the directory gives memberOf in parts only, which happens above 1,500 direct groups: take it out of some")
 
 // direct returns a test for the groups that a's entry names.
 func (a *Account) direct() (func(*group) bool, error) {
-	if a.ranged("memberOf") {
+	if ranged(a.entry, "memberOf") {
 		return nil, errInParts
 	}
 	named := map[string]bool{}
