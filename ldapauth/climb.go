@@ -33,7 +33,7 @@ func (r *roll) climb(ctx context.Context) (found []member, err error) {
 		}
 	}
 	switch {
-	case ranged(r.a.entry, "memberOf"):
+	case inParts(r.a.entry):
 		return nil, errInParts
 	case len(direct) > maxGroups:
 		return nil, errTooManyGroups

@@ -186,7 +186,7 @@ func (d *Directory) groupOf(e *ldap.Entry) (*group, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%q is not a DN: %w", e.DN, err)
 	}
-	if ranged(e, "memberOf") {
+	if inParts(e) {
 		return nil, fmt.Errorf("the group %q: %w", e.DN, errInParts)
 	}
 	g := &group{dn: normal(dn), security: isSecurityGroup(e), parents: e.GetEqualFoldAttributeValues("memberOf")}

@@ -102,7 +102,7 @@ func (r *roll) primaryOnly() bool {
 // and is no other account's, and how many memberships there are; "" and -1 if
 // the directory tells them in parts only, or not whose they are.
 func (a *Account) membershipKey() (key string, n int) {
-	if ranged(a.entry, "memberOf") {
+	if inParts(a.entry) {
 		return "", -1
 	}
 	direct := slices.Sorted(slices.Values(a.Values("memberOf")))
@@ -115,12 +115,11 @@ func (a *Account) membershipKey() (key string, n int) {
 	return a.ID + string(h.Sum(nil)), len(direct)
 }
 
-// ranged reports whether the directory gave the values of an attribute in parts
+// inParts reports whether the directory gave the values of memberOf in parts
 // ([MS-ADTS], 3.1.1.3.1.3.3).
-func ranged(e *ldap.Entry, attribute string) bool {
-	prefix := strings.ToLower(attribute) + ";range="
+func inParts(e *ldap.Entry) bool {
 	return slices.ContainsFunc(e.Attributes, func(x *ldap.EntryAttribute) bool {
-		return strings.HasPrefix(strings.ToLower(x.Name), prefix)
+		return strings.HasPrefix(strings.ToLower(x.Name), "memberof;range=")
 	})
 }
 
@@ -176,7 +175,7 @@ var errInParts = errors.New("the directory gives memberOf in parts only, which h
 
 // direct returns a test for the groups that a's entry names.
 func (a *Account) direct() (func(*group) bool, error) {
-	if ranged(a.entry, "memberOf") {
+	if inParts(a.entry) {
 		return nil, errInParts
 	}
 	named := map[string]bool{}
