@@ -446,30 +446,21 @@ func (s *server) drop(w *idleConn) {
 
 // retire lets s take no further requests. Those that are under way come to
 // their end.
-func (s *server) retire() {
-	s.mu.Lock()
-	s.cancel()
-	service, idle := s.service, s.idle
-	s.service, s.idle = nil, nil
-	s.mu.Unlock()
-	for _, c := range service {
-		c.retire()
-	}
-	for _, w := range idle {
-		w.timer.Stop()
-		w.close()
-	}
-}
+func (s *server) retire() { s.end((*conn).retire) }
 
 // close ends all connections.
-func (s *server) close() {
+func (s *server) close() { s.end((*conn).close) }
+
+// end lets s take no further requests, does endShared to the connections that
+// may be in use and closes those that nobody uses.
+func (s *server) end(endShared func(*conn)) {
 	s.mu.Lock()
 	s.cancel()
 	service, idle := s.service, s.idle
 	s.service, s.idle = nil, nil
 	s.mu.Unlock()
 	for _, c := range service {
-		c.close()
+		endShared(c)
 	}
 	for _, w := range idle {
 		w.timer.Stop()
