@@ -61,6 +61,9 @@ func Open(path string) (*Dir, error) {
 	return &Dir{path, warning}, nil
 }
 
+// Sub returns the folder of that name in the folder, as [Open] does.
+func (d *Dir) Sub(name string) (*Dir, error) { return Open(d.Path(name)) }
+
 // Path returns the path of the file of that name in the folder. Names are the
 // program's own: plain file names, never something from outside.
 func (d *Dir) Path(name string) string { return filepath.Join(d.path, name) }
@@ -74,10 +77,26 @@ func (d *Dir) Read(name string) ([]byte, error) {
 	return os.ReadFile(d.Path(name))
 }
 
+// Names returns the names of the files in the folder.
+func (d *Dir) Names() ([]string, error) {
+	entries, err := os.ReadDir(d.path)
+	var names []string
+	for _, e := range entries {
+		if e.Type().IsRegular() {
+			names = append(names, e.Name())
+		}
+	}
+	return names, err
+}
+
+// Remove removes the file.
+func (d *Dir) Remove(name string) error { return os.Remove(d.Path(name)) }
+
 // Write replaces the file as a whole or not at all: whoever reads it, and
 // whatever is left of it after a power failure, is the old or the new content.
-func (d *Dir) Write(name string, data []byte) error {
-	temp, err := d.temp(name, data)
+// The content is all of data, one after the other.
+func (d *Dir) Write(name string, data ...[]byte) error {
+	temp, err := d.temp(name, data...)
 	if err != nil {
 		return err
 	}
@@ -138,7 +157,7 @@ func (d *Dir) create(name string, n int) error {
 }
 
 // temp writes data to a new file beside the one of that name, down to the disk.
-func (d *Dir) temp(name string, data []byte) (path string, err error) {
+func (d *Dir) temp(name string, data ...[]byte) (path string, err error) {
 	f, err := os.CreateTemp(d.path, "."+name+".*") // made with 0600
 	if err != nil {
 		return "", err
@@ -148,7 +167,11 @@ func (d *Dir) temp(name string, data []byte) (path string, err error) {
 			_ = os.Remove(f.Name())
 		}
 	}()
-	_, err = f.Write(data)
+	for _, piece := range data {
+		if err == nil {
+			_, err = f.Write(piece)
+		}
+	}
 	if err == nil {
 		err = f.Sync()
 	}

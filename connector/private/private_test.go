@@ -190,3 +190,34 @@ func list(t *testing.T, dir *private.Dir) []string {
 	}
 	return names
 }
+
+func TestFilesOfAFolderWithinTheFolder(t *testing.T) {
+	dir, err := open(t).Sub("lists")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if names, err := dir.Names(); len(names) != 0 || err != nil {
+		t.Errorf("a new folder holds %v, %v", names, err)
+	}
+	if err := dir.Write("a", []byte("in "), nil, []byte("pieces")); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Mkdir(dir.Path("folder"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if got, err := dir.Read("a"); string(got) != "in pieces" || err != nil {
+		t.Errorf("Read = %q, %v", got, err)
+	}
+	if names, err := dir.Names(); len(names) != 1 || names[0] != "a" || err != nil {
+		t.Errorf("Names = %v, %v", names, err)
+	}
+	if err := dir.Remove("a"); err != nil {
+		t.Error(err)
+	}
+	if _, err := dir.Read("a"); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("after Remove: %v", err)
+	}
+	if _, err := private.Check(dir.Path("")); err != nil {
+		t.Errorf("others can read it: %v", err)
+	}
+}

@@ -74,6 +74,43 @@ func (d Duration) String() string {
 	return s
 }
 
+// Size is a number of bytes, written with a unit: "512KiB", "64MiB", "1GiB".
+type Size int64
+
+var sizeUnits = []struct {
+	name  string
+	bytes int64
+}{{"GiB", 1 << 30}, {"MiB", 1 << 20}, {"KiB", 1 << 10}}
+
+// UnmarshalText reads a size; an error says how one is written.
+func (s *Size) UnmarshalText(text []byte) error {
+	for _, u := range sizeUnits {
+		number, ok := strings.CutSuffix(string(text), u.name)
+		if !ok {
+			continue
+		}
+		if n, err := strconv.ParseUint(strings.TrimSpace(number), 10, 32); err == nil {
+			*s = Size(int64(n) * u.bytes)
+			return nil
+		}
+	}
+	return fmt.Errorf("%q is not a size: write a whole number and a unit, such as 512KiB or 64MiB", text)
+}
+
+// MarshalText writes the size as it would be written in the file.
+func (s Size) MarshalText() ([]byte, error) { return []byte(s.String()), nil }
+
+// String writes the size in the largest unit that fits; odd sizes are rounded
+// down to KiB.
+func (s Size) String() string {
+	for _, u := range sizeUnits {
+		if int64(s) >= u.bytes && int64(s)%u.bytes == 0 {
+			return strconv.FormatInt(int64(s)/u.bytes, 10) + u.name
+		}
+	}
+	return strconv.FormatInt(int64(s)>>10, 10) + "KiB"
+}
+
 // Problem is one mistake in the configuration.
 type Problem struct {
 	Key  string // relative to the section, such as "urls[1]"; the loader puts the section before it

@@ -145,3 +145,27 @@ func TestSplit(t *testing.T) {
 		t.Errorf("one error splits into %v", got)
 	}
 }
+
+func TestSizesHaveAUnit(t *testing.T) {
+	for text, want := range map[string]setting.Size{"64KiB": 64 << 10, "512 KiB": 512 << 10, "64MiB": 64 << 20, "1GiB": 1 << 30, "0KiB": 0} {
+		var s setting.Size
+		if err := s.UnmarshalText([]byte(text)); err != nil || s != want {
+			t.Errorf("%q: got %d (%v), want %d", text, s, err, want)
+		}
+		var back setting.Size
+		if err := back.UnmarshalText([]byte(s.String())); err != nil || back != s {
+			t.Errorf("%s: read back as %d (%v)", s, back, err)
+		}
+	}
+	for _, text := range []string{"", "64", "64MB", "MiB", "-1MiB", "1.5MiB", "64mib", "99999999999GiB", " "} {
+		s := setting.Size(7)
+		if err := s.UnmarshalText([]byte(text)); err == nil || s != 7 {
+			t.Errorf("%q: read as %d, want an error", text, s)
+		}
+	}
+	for s, want := range map[setting.Size]string{0: "0KiB", 1 << 20: "1MiB", 3 << 29: "1536MiB", 1000: "0KiB", 1 << 10: "1KiB"} {
+		if got := s.String(); got != want {
+			t.Errorf("%d: %s, want %s", int64(s), got, want)
+		}
+	}
+}
