@@ -31,6 +31,7 @@ var rules = []struct{ pkg, ours, theirs string }{
 	{"connector/watch", "", ""},
 	{"connector/control", "connector/private", ""},
 	// Floor 1: proof. No HTTP here.
+	{"ldapauth/certauth/revocation", "ldapauth/denial ldapauth/setting", "github.com/hashicorp/golang-lru/v2/simplelru golang.org/x/crypto/cryptobyte golang.org/x/crypto/cryptobyte/asn1"},
 	{"ldapauth/certauth", "ldapauth/denial ldapauth/setting", "github.com/hashicorp/golang-lru/v2/simplelru golang.org/x/crypto/cryptobyte golang.org/x/crypto/cryptobyte/asn1 golang.org/x/text/unicode/norm"},
 	{"ldapauth/testca", "", "software.sslmate.com/src/go-pkcs12"},
 	{"ldapauth/memdir", "", "github.com/go-asn1-ber/asn1-ber"},

@@ -43,6 +43,19 @@ var sentences = map[denial.Reason]string{
 	denial.AmbiguousName:  "It does not name exactly one person. Ask your help desk for a new certificate.",
 	denial.BadName:        "The name in it cannot be the name of an account. Ask your help desk for a new certificate.",
 	denial.BadCertificate: "It is too large or too unusual to be checked. Ask your help desk for a new certificate.",
+
+	denial.Revoked:            "It has been revoked and can no longer be used. Ask your help desk for a new one.",
+	denial.RevocationUnknown:  "Whether it has been revoked could not be found out. Try again in a few minutes; if it stays like this, tell your help desk.",
+	denial.NoRevocationSource: "It does not say where to ask whether it has been revoked. Ask your help desk for a new certificate.",
+	denial.CRLExpired:         "The list of revoked certificates is out of date, so it cannot be checked. Tell your help desk.",
+	denial.CRLUnreachable:     "The list of revoked certificates could not be fetched. Try again in a few minutes; if it stays like this, tell your help desk.",
+	denial.CRLUnusable:        "The list of revoked certificates could not be read, so it cannot be checked. Tell your help desk.",
+	denial.CRLBadSignature:    "The list of revoked certificates did not come from the right place, so it cannot be checked. Tell your help desk at once.",
+	denial.CRLReplayed:        "The list of revoked certificates is older than the one before it, so it cannot be checked. Tell your help desk at once.",
+	denial.OCSPUnreachable:    "The service that knows revoked certificates gave no answer. Try again in a few minutes; if it stays like this, tell your help desk.",
+	denial.OCSPExpired:        "The service that knows revoked certificates gave an answer that is out of date. Tell your help desk.",
+	denial.OCSPUnknown:        "The service that knows revoked certificates does not know it. Ask your help desk for a new certificate.",
+	denial.OCSPBadAnswer:      "The answer about revoked certificates did not come from the right place, so it cannot be checked. Tell your help desk at once.",
 }
 
 // plainToPasswords are the reasons that may be told to somebody who typed a

@@ -66,6 +66,23 @@ const (
 	BadCertificate Reason = "bad_certificate" // too large, too deep or otherwise not to be worked with
 )
 
+// Reasons that concern whether a certificate, or one of its issuers, has been
+// taken back by its authority.
+const (
+	Revoked            Reason = "revoked"
+	RevocationUnknown  Reason = "revocation_unknown"   // nobody could be asked
+	NoRevocationSource Reason = "no_revocation_source" // require_source, and the certificate names nobody to ask
+	CRLExpired         Reason = "crl_expired"          // the list has ended, or has not begun
+	CRLUnreachable     Reason = "crl_unreachable"      // no list could be had
+	CRLUnusable        Reason = "crl_unusable"         // damaged, too large, indirect or otherwise not supported
+	CRLBadSignature    Reason = "crl_bad_signature"    // not signed by the authority
+	CRLReplayed        Reason = "crl_replayed"         // older than the list before it
+	OCSPUnreachable    Reason = "ocsp_unreachable"     // no answer could be had
+	OCSPExpired        Reason = "ocsp_expired"         // the answer has ended, or has not begun
+	OCSPUnknown        Reason = "ocsp_unknown"         // the responder does not know the certificate
+	OCSPBadAnswer      Reason = "ocsp_bad_answer"      // by the wrong signer, to another question, for another certificate
+)
+
 // Reasons lists every reason, for tables and for the tests that hold pages and
 // documentation complete.
 func Reasons() []Reason { return slices.Clone(reasons) }
@@ -75,6 +92,8 @@ var reasons = []Reason{
 	AccountDisabled, AccountExpired, AccountLocked, PasswordExpired, MustChangePassword, OutsideHours, NotAtThisComputer, DeniedGroup,
 	PasswordTooShort, PasswordTooSimple, PasswordUsedBefore, PasswordTooYoung, PasswordNotAccepted, ChangeNotAllowed,
 	Untrusted, Expired, NotYetValid, WrongUsage, WeakKey, WeakSignature, AmbiguousName, BadName, BadCertificate,
+	Revoked, RevocationUnknown, NoRevocationSource, CRLExpired, CRLUnreachable, CRLUnusable, CRLBadSignature, CRLReplayed,
+	OCSPUnreachable, OCSPExpired, OCSPUnknown, OCSPBadAnswer,
 }
 
 // Error reports that a user was turned away.
