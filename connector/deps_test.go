@@ -41,6 +41,7 @@ var rules = []struct{ pkg, ours, theirs string }{
 	{"connector/signin", "ldapauth ldapauth/certauth ldapauth/denial ldapauth/secret ldapauth/setting connector/iprange connector/private", "github.com/hashicorp/golang-lru/v2/simplelru golang.org/x/text/unicode/norm"},
 	// Floor 3: what protocols share. Nobody from here up sees the directory.
 	{"connector/front", "ldapauth/secret ldapauth/setting connector/iprange connector/private", "software.sslmate.com/src/go-pkcs12"},
+	{"connector/fetch", "ldapauth/certauth/revocation", "net/http"},
 	{"connector/token", "connector/signin connector/private ldapauth/setting", ""},
 	{"connector/web", "connector/front connector/signin connector/iprange ldapauth/certauth ldapauth/denial ldapauth/secret ldapauth/setting static templates", "net/http github.com/gorilla/sessions github.com/gorilla/securecookie github.com/hashicorp/golang-lru/v2/simplelru"},
 	// Floor 4: one package for each upstream; they do not know each other.
