@@ -54,6 +54,7 @@ func Check(ctx context.Context, c *Config, found func(Finding)) {
 	k.dataDir()
 	k.auditFile()
 	k.anchors()
+	k.revocation()
 	k.directory(ctx)
 	k.relyingParties()
 }

@@ -97,7 +97,7 @@ func TestConfigMistakes(t *testing.T) {
 		{"null section lacks nothing", "wsfed:", []string{"5:1: wsfed: nothing follows"}},
 		{"session", "session: {lifetime: -1s, recheck: -1s}", []string{"5:21: session.lifetime: -1s is negative", "5:35: session.recheck: -1s is negative"}},
 		{"key of another section", "throttle: {}", []string{"5:1: throttle: unknown key here; it belongs in password"}},
-		{"key of several sections", "timeout: 5s", []string{"belongs in ldap or ldap.groups"}},
+		{"key of several sections", "timeout: 5s", []string{"belongs in certificate.revocation or ldap or ldap.groups"}},
 		{"key of the top level", "session: {listen: x}", []string{"belongs in the top level"}},
 		{"key of nowhere", "session: {frobnicate: x}", []string{"unknown key; there are lifetime, recheck"}},
 		{"section of a list", "wsfed:\n  issuer: urn:x\n  relying_parties:\n    - relm: urn:y\n      reply_urls: [https://a.example/]", []string{"8:7: wsfed.relying_parties[0].relm: unknown key; did you mean realm?"}},

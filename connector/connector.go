@@ -27,6 +27,7 @@ import (
 	"adconnector/connector/wsfed"
 	"adconnector/ldapauth"
 	"adconnector/ldapauth/certauth"
+	"adconnector/ldapauth/certauth/revocation"
 )
 
 // Timeouts of the front-facing server. A sign-in may wait for the directory, so
@@ -69,13 +70,14 @@ type Connector struct {
 	listeners []net.Listener
 	watcher   *watch.Watcher
 
-	directory *ldapauth.Domains
-	verifier  *certauth.Verifier // nil: no sign-in by certificate
-	service   *signin.Service
-	front     *front.Front
-	keys      *token.Keys // nil: no upstream that signs
-	server    *http.Server
-	control   net.Listener // nil: an administrator cannot ask anything
+	directory  *ldapauth.Domains
+	verifier   *certauth.Verifier // nil: no sign-in by certificate
+	revocation *revocation.Store  // nil: none, or nobody asks whether one has been revoked
+	service    *signin.Service
+	front      *front.Front
+	keys       *token.Keys // nil: no upstream that signs
+	server     *http.Server
+	control    net.Listener // nil: an administrator cannot ask anything
 }
 
 // New prepares everything that can fail before the first connection: files,
@@ -117,12 +119,15 @@ func New(ctx context.Context, c *Config, o Options) (_ *Connector, err error) {
 		ldapErr = fmt.Errorf("ldap: %w", ldapErr)
 	}
 	conn.directory = directory
-	if err := errors.Join(dirErr, certErr, anchorErr, ldapErr); err != nil {
+	store, revocationErr := conn.openRevocation(anchors, dir)
+	conn.revocation = store
+	if err := errors.Join(dirErr, certErr, anchorErr, ldapErr, revocationErr); err != nil {
 		return nil, err
 	}
 
 	if c.Certificate != nil {
 		conn.verifier = certauth.New(c.Certificate.Config, anchors)
+		conn.verifier.Revocation = conn.revocation
 	}
 	if err := conn.makeFront(certificate, anchors); err != nil {
 		return nil, err
@@ -178,6 +183,9 @@ func (c *Connector) Run(ctx context.Context) error {
 	if c.keys != nil {
 		background.Go(func() { c.keys.Run(ctx) })
 	}
+	if c.revocation != nil {
+		background.Go(func() { c.revocation.Run(ctx) })
+	}
 
 	failed := make(chan error, len(c.listeners))
 	for _, ln := range c.listeners {
@@ -205,6 +213,9 @@ func (c *Connector) Run(ctx context.Context) error {
 }
 
 func (c *Connector) close() {
+	if c.revocation != nil {
+		c.revocation.Close() // it may be asking the directory
+	}
 	if c.directory != nil {
 		c.directory.Close()
 	}

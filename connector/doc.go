@@ -9,9 +9,9 @@
 //	6  demo   bench   cmd/adconnector                    the program
 //	5  connector                                         assembly
 //	4  wsfed                                             upstream protocols; none knows another
-//	3  web   token   front                               what upstreams share; the TLS side
+//	3  web   token   front   fetch                       what upstreams share; the TLS side
 //	2  signin                                            the one door; no HTTP, no LDAP of its own
-//	1  ldapauth   certauth   memdir   testca             proof; no HTTP
+//	1  ldapauth   certauth   revocation   memdir   testca   proof; no HTTP
 //	0  denial   secret   setting   iprange   private   watch   templates   static
 //
 // # A sign-in by certificate
@@ -24,7 +24,9 @@
 //  3. web: a session that is fresh enough is a credential; otherwise the
 //     certificate of the connection is. No certificate: the password form.
 //  4. signin.SignIn: is the method offered to this address, then the proof.
-//  5. certauth.Verify: chain, time, usage, strength, and the one name.
+//  5. certauth.Verify: chain, time, usage, strength, the one name, and whether
+//     anything of it has been revoked. What that takes is fetched ahead, by
+//     functions that fetch and ldapauth lend: certauth goes nowhere itself.
 //  6. ldapauth.FindByName: exactly one person whose name is really this one;
 //     the state of the account, which no bind checks for us here; groups.
 //  7. signin: the profile, one audit line.

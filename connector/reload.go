@@ -17,6 +17,7 @@ func (c *Connector) watchFiles(every time.Duration) {
 	c.watcher.Add(paths(t.CertFile, t.KeyFile, t.PFXFile, t.PFXPasswordFile), c.reloadServerCertificate)
 	if c.config.Certificate != nil {
 		c.watcher.Add(paths(c.config.Certificate.CAFiles...), c.reloadAnchors)
+		c.watcher.Add(paths(c.config.Certificate.Revocation.CRLFiles...), c.reloadLists)
 	}
 }
 
@@ -43,6 +44,17 @@ func (c *Connector) reloadAnchors() {
 	c.verifier.SetAnchors(anchors)
 	c.front.SetClientCAs(anchors.Pool())
 	c.log.Info("trust anchors replaced", "count", len(anchors.Certificates()))
+}
+
+func (c *Connector) reloadLists() {
+	if c.revocation == nil {
+		return // mode: off
+	}
+	if err := c.revocation.ReloadFiles(); err != nil {
+		c.log.Error("the changed revocation lists do not work; the ones before stay in use", "err", err)
+		return
+	}
+	c.log.Info("revocation lists in files replaced")
 }
 
 // paths returns the names of the files that are set.

@@ -147,17 +147,25 @@ func (d *directory) Groups(context.Context, *ldapauth.Account) ([]string, error)
 
 // A verifier is a fake that takes any chain for jon's certificate.
 type verifier struct {
-	name string
-	err  error
+	name    string
+	err     error
+	unknown string
 }
 
-func (v verifier) Verify([]*x509.Certificate) (*certauth.Certificate, error) {
+func (v verifier) VerifyAgain(_ context.Context, c *certauth.Certificate) (*certauth.Certificate, error) {
+	if v.err != nil {
+		return nil, v.err
+	}
+	return c, nil
+}
+
+func (v verifier) Verify(context.Context, []*x509.Certificate) (*certauth.Certificate, error) {
 	if v.err != nil {
 		return nil, v.err
 	}
 	return &certauth.Certificate{
 		UserName: v.name, Rule: "subject_cn", Subject: "CN=" + v.name, Issuer: "CN=Fabrikam CA", Serial: "0a1b",
-		Thumbprint: "00ff", NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
+		Thumbprint: "00ff", NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), Unknown: v.unknown,
 	}, nil
 }
 

@@ -42,9 +42,12 @@ type Directory interface {
 	Groups(ctx context.Context, a *ldapauth.Account) ([]string, error)
 }
 
-// A Verifier judges a chain of certificates as a handshake delivers it.
+// A Verifier judges a chain of certificates as a handshake delivers it, and what
+// it has accepted before once more. Whether a certificate has been revoked is part
+// of that.
 type Verifier interface {
-	Verify(chain []*x509.Certificate) (*certauth.Certificate, error)
+	Verify(ctx context.Context, chain []*x509.Certificate) (*certauth.Certificate, error)
+	VerifyAgain(ctx context.Context, c *certauth.Certificate) (*certauth.Certificate, error)
 }
 
 // What to do with a user whose groups cannot be read.
@@ -390,7 +393,7 @@ func (s *Service) byCertificate(ctx context.Context, c Certificate, remote netip
 	if s.verifier == nil || !s.certificatesFrom.Contains(remote) {
 		return nil, denial.New(denial.NotAllowedHere, "sign-in by certificate is not offered to this address")
 	}
-	certificate, err := s.verifier.Verify(c.Chain)
+	certificate, err := s.verifier.Verify(ctx, c.Chain)
 	if err != nil {
 		if len(c.Chain) > 0 {
 			t.certificate = certauth.Describe(c.Chain[0])
@@ -429,6 +432,11 @@ func (s *Service) bySession(ctx context.Context, c Session, t *trail) (*Identity
 	if age := now.Sub(old.CheckedAt); age >= 0 && age < s.recheck {
 		return old, nil
 	}
+	certificate, err := s.checkAgain(ctx, old.Certificate)
+	if err != nil {
+		return nil, err
+	}
+	t.certificate = certificate
 	limited, cancel := s.limit(ctx)
 	defer cancel()
 	account, err := s.directory.FindByID(limited, old.ID)
@@ -443,8 +451,21 @@ func (s *Service) bySession(ctx context.Context, c Session, t *trail) (*Identity
 	if err != nil {
 		return nil, err
 	}
-	id.AuthenticatedAt, id.Certificate = old.AuthenticatedAt, old.Certificate
+	id.AuthenticatedAt, id.Certificate = old.AuthenticatedAt, certificate
 	return id, nil
+}
+
+// checkAgain judges the certificate of a session, which may be nil, as if it had
+// been sent again: it may have been revoked, or its authority may not be trusted
+// any more.
+func (s *Service) checkAgain(ctx context.Context, c *certauth.Certificate) (*certauth.Certificate, error) {
+	if c == nil {
+		return nil, nil
+	}
+	if s.verifier == nil {
+		return nil, denial.New(denial.SessionEnded, "sign-in by certificate is not offered any more")
+	}
+	return s.verifier.VerifyAgain(ctx, c)
 }
 
 // expired reports whether the certificate that proved id has expired since

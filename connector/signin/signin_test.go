@@ -856,6 +856,55 @@ func TestSession(t *testing.T) {
 	})
 }
 
+// TestA4_TheCertificateOfASessionIsCheckedAgain whenever the account is: it may
+// have been revoked since, or nobody knows any more.
+func TestA4_TheCertificateOfASessionIsCheckedAgain(t *testing.T) {
+	accounts := staff(t)
+	synctest.Test(t, func(t *testing.T) {
+		dir, v := &directory{accounts: accounts}, &verifier{name: "jon"}
+		d := open(t, signin.Options{Directory: dir, Verifier: v, PasswordEnabled: true, Recheck: 5 * time.Minute})
+		first, err := d.SignIn(t.Context(), certificate())
+		if err != nil {
+			t.Fatal(err)
+		}
+		byPassword, err := d.SignIn(t.Context(), password("amy", memdir.SamplePassword))
+		if err != nil {
+			t.Fatal(err)
+		}
+		v.err = denial.New(denial.Revoked, "on some list")
+		time.Sleep(5*time.Minute - time.Second)
+		if _, err := d.SignIn(t.Context(), session(first)); err != nil {
+			t.Errorf("before it is time: %v", err)
+		}
+		time.Sleep(time.Minute)
+		before := dir.finds.Load()
+		if _, err := d.SignIn(t.Context(), session(first)); denial.ReasonOf(err) != denial.Revoked || dir.finds.Load() != before {
+			t.Errorf("a revoked certificate: %v after %d searches, want revoked after none", err, dir.finds.Load()-before)
+		}
+		if line := d.lastLine(t); line["reason"] != "revoked" || line["certificate"] == nil || line["account_id"] != first.ID {
+			t.Errorf("audit line: %v", line)
+		}
+		if _, err := d.SignIn(t.Context(), session(byPassword)); err != nil {
+			t.Errorf("a session that a password began: %v", err)
+		}
+		v.err = errDown
+		if _, err := d.SignIn(t.Context(), session(first)); err == nil || denial.ReasonOf(err) != "" {
+			t.Errorf("a certificate that cannot be judged: %v, want a fault", err)
+		}
+	})
+}
+
+func TestWhatIsNotKnownOfRevocationIsInTheAuditLine(t *testing.T) {
+	d := open(t, signin.Options{Directory: &directory{accounts: staff(t)}, Verifier: verifier{name: "jon", unknown: "crl_expired: since Monday"}})
+	if _, err := d.SignIn(t.Context(), certificate()); err != nil {
+		t.Fatal(err)
+	}
+	line := d.lastLine(t)
+	if seen, _ := line["certificate"].(map[string]any); seen["revocation_unknown"] != "crl_expired: since Monday" {
+		t.Errorf("audit line: %v", line)
+	}
+}
+
 func TestProfile(t *testing.T) {
 	_, client := company(t, memdir.ActiveDirectory)
 	d := open(t, signin.Options{Directory: client, PasswordEnabled: true})

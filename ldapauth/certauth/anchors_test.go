@@ -148,7 +148,7 @@ func TestPoolIsTheCallersOwn(t *testing.T) {
 		t.Error("the anchors changed with the pool")
 	}
 	v.SetAnchors(list)
-	if _, err := v.Verify(sent(client(t, b, "jon"))); err == nil {
+	if _, err := v.Verify(t.Context(), sent(client(t, b, "jon"))); err == nil {
 		t.Error("a stranger was let in")
 	}
 	var none *certauth.Anchors

@@ -38,7 +38,7 @@ func BenchmarkVerify(b *testing.B) {
 		b.Run(bb.name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := v.Verify(chain); err != nil {
+				if _, err := v.Verify(b.Context(), chain); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -48,7 +48,7 @@ func BenchmarkVerify(b *testing.B) {
 			list := anchors(b, root.Certificate)
 			for b.Loop() {
 				v.SetAnchors(list) // forgets
-				if _, err := v.Verify(chain); err != nil {
+				if _, err := v.Verify(b.Context(), chain); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -90,7 +90,7 @@ func BenchmarkVerifyRefused(b *testing.B) {
 		b.Run(bb.name, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				if _, err := v.Verify(bb.chain); denial.ReasonOf(err) == "" {
+				if _, err := v.Verify(b.Context(), bb.chain); denial.ReasonOf(err) == "" {
 					b.Fatal(err)
 				}
 			}

@@ -1,5 +1,6 @@
 // Package certauth answers two questions about a client certificate: is it
-// genuine, and whom does it name. It needs no directory and no network.
+// genuine, and whom does it name. It needs no directory, and no network of its
+// own: what authorities publish comes through package revocation.
 //
 // The questions are asked anew at every sign-in, of the certificates that the
 // connection holds: a TLS session that is resumed or stays open for days knows
@@ -15,6 +16,7 @@ import (
 	"strings"
 	"time"
 
+	"adconnector/ldapauth/certauth/revocation"
 	"adconnector/ldapauth/setting"
 )
 
@@ -41,6 +43,9 @@ type Config struct {
 	// UserName are the rules that find the account's name, in order. The only
 	// rule so far is "subject_cn".
 	UserName []string `yaml:"user_name"`
+	// Revocation says how it is found out whether a certificate has been taken
+	// back.
+	Revocation revocation.Config `yaml:"revocation"`
 }
 
 // DefaultConfig returns the settings that hold where the file is silent. It
@@ -51,11 +56,12 @@ func DefaultConfig() Config {
 		CheckUsage:    true,
 		CheckValidity: true,
 		UserName:      []string{ruleSubjectCN},
+		Revocation:    revocation.DefaultConfig(),
 	}
 }
 
 // Validate reports everything wrong with c at once, as [setting.Problems]. It
-// does not open files; [LoadAnchors] does.
+// does not open files; [LoadAnchors] and [revocation.Open] do.
 func (c *Config) Validate() error {
 	var p setting.Problems
 	if len(c.CAFiles) == 0 {
@@ -81,11 +87,12 @@ func (c *Config) Validate() error {
 			p.Addf(key, "%q is listed twice: remove one", rule)
 		}
 	}
+	p.Under("revocation", c.Revocation.Validate())
 	return p.Err()
 }
 
 // Certificate is what a verified certificate says, for the audit line, the
-// pages and the upstreams. It holds no key and can be kept in a session.
+// pages and the upstreams. It holds no private key and can be kept in a session.
 type Certificate struct {
 	UserName   string // the account that it names
 	Rule       string // the user_name rule that found it
@@ -95,6 +102,12 @@ type Certificate struct {
 	Thumbprint string // SHA-256 of the DER, hexadecimal, lower case
 	NotBefore  time.Time
 	NotAfter   time.Time
+	// Path is the way to the anchor over which it was accepted, without that,
+	// DER: what [Verifier.VerifyAgain] needs. It must not be changed.
+	Path [][]byte
+	// Unknown says what is not known of its revocation where
+	// [revocation.Config].OnUnknown lets it pass. Else it is "".
+	Unknown string
 }
 
 // maxSerial is how many bytes of a serial number are shown. RFC 5280 section

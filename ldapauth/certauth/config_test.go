@@ -34,7 +34,8 @@ func TestValidateReportsEveryMistakeUnderItsKey(t *testing.T) {
 		{"no rule", func(c *certauth.Config) { c.UserName = nil }, []string{"user_name: must hold at least one rule"}},
 		{"an unknown rule", func(c *certauth.Config) { c.UserName = []string{"subject_cn", "san_upn"} }, []string{`user_name[1]: "san_upn" is not a rule: the only one is "subject_cn"`}},
 		{"a rule twice", func(c *certauth.Config) { c.UserName = []string{"subject_cn", "subject_cn"} }, []string{"user_name[1]: \"subject_cn\" is listed twice"}},
-		{"everything", func(c *certauth.Config) { *c = certauth.Config{UserName: []string{"cn"}} }, []string{"ca_files: required", "accept: ", "user_name[0]: "}},
+		{"everything", func(c *certauth.Config) { *c = certauth.Config{UserName: []string{"cn"}, Revocation: c.Revocation} }, []string{"ca_files: required", "accept: ", "user_name[0]: "}},
+		{"revocation", func(c *certauth.Config) { c.Revocation.Mode = "on" }, []string{"revocation.mode: must be one of"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			c := certauth.DefaultConfig()

@@ -59,7 +59,7 @@ func FuzzVerify(f *testing.F) {
 			chain = append(chain, issuer)
 		}
 		for _, v := range []*certauth.Verifier{v, vLax} {
-			c, err := v.Verify(chain)
+			c, err := v.Verify(t.Context(), chain)
 			if (c == nil) == (err == nil) || err != nil && denial.ReasonOf(err) == "" {
 				t.Fatalf("neither a name nor a denial: %v, %v", c, err)
 			}

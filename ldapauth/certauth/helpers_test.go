@@ -68,7 +68,7 @@ func verifierWith(t testing.TB, c certauth.Config, cas ...*testca.CA) *certauth.
 // wantName fails unless the chain is accepted and names name.
 func wantName(t testing.TB, v *certauth.Verifier, chain []*x509.Certificate, name string) {
 	t.Helper()
-	c, err := v.Verify(chain)
+	c, err := v.Verify(t.Context(), chain)
 	if err != nil {
 		t.Fatalf("refused: %v", err)
 	}
@@ -81,7 +81,7 @@ func wantName(t testing.TB, v *certauth.Verifier, chain []*x509.Certificate, nam
 // that holds all of the words.
 func wantReason(t testing.TB, v *certauth.Verifier, chain []*x509.Certificate, want denial.Reason, words ...string) {
 	t.Helper()
-	c, err := v.Verify(chain)
+	c, err := v.Verify(t.Context(), chain)
 	if got := denial.ReasonOf(err); got != want || want == "" {
 		t.Fatalf("reason = %q, want %q (error: %v)", got, want, err)
 	}

@@ -7,10 +7,12 @@ import (
 	"sync"
 	"time"
 
+	"adconnector/ldapauth/certauth/revocation"
+
 	"github.com/hashicorp/golang-lru/v2/simplelru"
 )
 
-// maxKnown is how many accepted leaves are remembered, at about 1 KB each.
+// maxKnown is how many accepted leaves are remembered, at about 2 KB each.
 const maxKnown = 20_000
 
 // known remembers leaves that were accepted, each with one path to an anchor.
@@ -18,27 +20,31 @@ const maxKnown = 20_000
 // certificates and about the anchors, which a second look cannot find otherwise;
 // so it belongs to one set of anchors and goes with it. What does change is
 // looked at in every call: the time must be within the validity of every
-// certificate of the path, and all of the path must have been sent again, less
-// the anchor. What else was sent does not matter, and cannot fill the memory.
+// certificate of the path, all of the path must have been sent again, less the
+// anchor, and none of it may have been revoked. What else was sent does not
+// matter, and cannot fill the memory.
 //
 // Refusals are not remembered. Strangers can make any number of them.
 type known struct {
 	mu     sync.Mutex
-	leaves *simplelru.LRU[digest, accepted]
+	leaves *simplelru.LRU[digest, *accepted]
 }
 
 // digest identifies a certificate by all of its bytes.
 type digest [sha256.Size]byte
 
-// accepted is what a leaf said and the path over which it passed.
+// accepted is what a leaf said and the path over which it passed. It does not
+// change.
 type accepted struct {
 	certificate Certificate
-	between     []digest  // the certificates between leaf and anchor
-	from, until time.Time // zero if times are not looked at
+	digest      digest
+	between     []digest         // the certificates between leaf and anchor
+	from, until time.Time        // zero if times are not looked at
+	path        *revocation.Path // what is to be asked each time; nil: nothing
 }
 
 func newKnown() *known {
-	leaves, err := simplelru.NewLRU[digest, accepted](maxKnown, nil)
+	leaves, err := simplelru.NewLRU[digest, *accepted](maxKnown, nil)
 	if err != nil {
 		panic(err) // the size is a positive constant
 	}
@@ -46,7 +52,7 @@ func newKnown() *known {
 }
 
 // find returns what is known of a chain, leaf first, at that time.
-func (k *known) find(chain []digest, now time.Time) (*Certificate, bool) {
+func (k *known) find(chain []digest, now time.Time) (*accepted, bool) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	a, ok := k.leaves.Get(chain[0])
@@ -58,15 +64,19 @@ func (k *known) find(chain []digest, now time.Time) (*Certificate, bool) {
 			return nil, false
 		}
 	}
-	return &a.certificate, true
+	return a, true
 }
 
-// add remembers that path, from the leaf to an anchor, leads to c.
-func (k *known) add(c *Certificate, path []*x509.Certificate, times bool) {
+// newAccepted says that path, from the leaf to an anchor, leads to c.
+func newAccepted(c *Certificate, path []*x509.Certificate, times bool) *accepted {
 	digests := digestsOf(path)
-	a := accepted{certificate: *c}
+	a := &accepted{certificate: *c, digest: digests[0]}
+	a.certificate.Path = [][]byte{path[0].Raw}
 	if last := len(digests) - 1; last > 0 { // the leaf may be an anchor itself
 		a.between = digests[1:last]
+		for _, p := range path[1:last] {
+			a.certificate.Path = append(a.certificate.Path, p.Raw)
+		}
 	}
 	if times {
 		a.from, a.until = path[0].NotBefore, path[0].NotAfter
@@ -79,9 +89,14 @@ func (k *known) add(c *Certificate, path []*x509.Certificate, times bool) {
 			}
 		}
 	}
+	return a
+}
+
+// add remembers a.
+func (k *known) add(a *accepted) {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	k.leaves.Add(digests[0], a)
+	k.leaves.Add(a.digest, a)
 }
 
 func digestsOf(chain []*x509.Certificate) []digest {

@@ -102,7 +102,7 @@ func TestARememberedAnswerIsTheCallersOwn(t *testing.T) {
 	v := verifier(t, root)
 	chain := sent(client(t, root, "jon"))
 	for range 3 {
-		c, err := v.Verify(chain)
+		c, err := v.Verify(t.Context(), chain)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -56,7 +56,7 @@ subjectAltName = email:jon@fabrikam.example
 	t.Run("a plain one", func(t *testing.T) {
 		c := o.issue("root", "p256", "/O=Fabrikam/CN=jon", "user")
 		wantName(t, v, []*x509.Certificate{c}, "jon")
-		got := must(v.Verify([]*x509.Certificate{c}))(t)
+		got := must(v.Verify(t.Context(), []*x509.Certificate{c}))(t)
 		o.write("got.crt", string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})))
 		out := o.run("x509", "-in", "got.crt", "-noout", "-serial", "-subject", "-issuer", "-fingerprint", "-sha256", "-nameopt", "RFC2253")
 		for _, want := range []string{

@@ -30,7 +30,7 @@ func TestA9_KnownChainsDoNotWaitForNewOnes(t *testing.T) {
 		clock := root.Certificate.NotBefore.AddDate(0, 1, 0)
 		v.Now = func() time.Time { return clock }
 		verify := func(name string) {
-			if c, err := v.Verify(chains[name]); err != nil || c.UserName != name {
+			if c, err := v.Verify(t.Context(), chains[name]); err != nil || c.UserName != name {
 				t.Errorf("%s: got %v and error %v", name, c, err)
 			}
 		}
@@ -40,7 +40,7 @@ func TestA9_KnownChainsDoNotWaitForNewOnes(t *testing.T) {
 		}
 
 		verify("known")
-		if _, err := v.Verify(nil); denial.ReasonOf(err) != denial.BadCertificate {
+		if _, err := v.Verify(t.Context(), nil); denial.ReasonOf(err) != denial.BadCertificate {
 			t.Errorf("got %v, want a refusal at once", err)
 		}
 		done := false

@@ -1,6 +1,7 @@
 package certauth
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/ed25519"
 	"crypto/rsa"
@@ -13,6 +14,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"adconnector/ldapauth/certauth/revocation"
 	"adconnector/ldapauth/denial"
 )
 
@@ -50,6 +52,9 @@ var userUsages = []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth, smartCardLogon}
 type Verifier struct {
 	// Now tells the time. It may be changed before the first use.
 	Now func() time.Time
+	// Revocation knows what has been taken back. It may be set before the first
+	// use; nil means that nobody is asked.
+	Revocation *revocation.Store
 
 	config Config
 	trust  atomic.Pointer[trust]
@@ -98,16 +103,48 @@ func (v *Verifier) SetAnchors(a *Anchors) {
 // reason. Size comes first, so that nothing costs much; then trust, because an
 // untrusted certificate may claim anything and deserves no further look; then
 // time, usage, keys and, of the leaf alone, critical extensions and the name.
+// Revocation comes last: only what a trusted authority has signed may say where
+// to ask. That can take a while, at most revocation's timeout.
 //
 // A refusal is a [*denial.Error]; there are no other errors.
-func (v *Verifier) Verify(sent []*x509.Certificate) (*Certificate, error) {
+func (v *Verifier) Verify(ctx context.Context, sent []*x509.Certificate) (*Certificate, error) {
 	chain, err := checkSize(sent)
 	if err != nil {
 		return nil, err
 	}
+	a, err := v.accept(chain)
+	if err != nil {
+		return nil, err
+	}
+	c := a.certificate // a copy: the caller's own
+	if v.Revocation != nil {
+		result, err := v.Revocation.Check(ctx, a.path)
+		if err != nil {
+			return nil, err
+		}
+		c.Unknown = result.Unknown
+	}
+	return &c, nil
+}
+
+// VerifyAgain is [Verifier.Verify] for a certificate that was accepted before,
+// when its holder is not there to send it again.
+func (v *Verifier) VerifyAgain(ctx context.Context, c *Certificate) (*Certificate, error) {
+	path := make([]*x509.Certificate, len(c.Path))
+	for i, der := range c.Path {
+		var err error
+		if path[i], err = x509.ParseCertificate(der); err != nil {
+			return nil, denial.New(denial.BadCertificate, "certificate %d of the path that was kept: %w", i+1, err)
+		}
+	}
+	return v.Verify(ctx, path)
+}
+
+// accept does all the checks that need to be done once for a chain.
+func (v *Verifier) accept(chain []*x509.Certificate) (*accepted, error) {
 	t, now := v.trust.Load(), v.Now()
-	if c, ok := t.known.find(digestsOf(chain), now); ok {
-		return c, nil
+	if a, ok := t.known.find(digestsOf(chain), now); ok {
+		return a, nil
 	}
 	v.slots <- struct{}{}
 	defer func() { <-v.slots }()
@@ -115,8 +152,12 @@ func (v *Verifier) Verify(sent []*x509.Certificate) (*Certificate, error) {
 	if err != nil {
 		return nil, err
 	}
-	t.known.add(c, path, v.config.CheckValidity)
-	return c, nil
+	a := newAccepted(c, path, v.config.CheckValidity)
+	if v.Revocation != nil {
+		a.path = v.Revocation.Path(path)
+	}
+	t.known.add(a)
+	return a, nil
 }
 
 // verify does all the checks but that of size, and returns the path that passed

@@ -39,7 +39,7 @@ func TestVerifyTellsWhatTheLeafSays(t *testing.T) {
 	root := newCA(t, "Root")
 	ca := intermediate(t, root, "Issuing", func(c template) { c.Subject.Organization = []string{"Fabrikam, Inc."} })
 	leaf := client(t, ca, "jon", func(c template) { c.SerialNumber = big.NewInt(0xabc) })
-	got := must(verifier(t, root).Verify(sent(leaf)))(t)
+	got := must(verifier(t, root).Verify(t.Context(), sent(leaf)))(t)
 	sum := sha256.Sum256(leaf.Certificate.Raw)
 	want := &certauth.Certificate{
 		UserName:   "jon",
@@ -50,6 +50,7 @@ func TestVerifyTellsWhatTheLeafSays(t *testing.T) {
 		Thumbprint: hex.EncodeToString(sum[:]),
 		NotBefore:  leaf.Certificate.NotBefore,
 		NotAfter:   leaf.Certificate.NotAfter,
+		Path:       [][]byte{leaf.Certificate.Raw, ca.Certificate.Raw},
 	}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got  %+v\nwant %+v", got, want)
@@ -112,7 +113,7 @@ func TestVerifyWhileAnchorsAreSwapped(t *testing.T) {
 	for range 4 {
 		wg.Go(func() {
 			for range 50 {
-				if _, err := v.Verify(sent(leaf)); err != nil && denial.ReasonOf(err) != denial.Untrusted {
+				if _, err := v.Verify(t.Context(), sent(leaf)); err != nil && denial.ReasonOf(err) != denial.Untrusted {
 					t.Errorf("neither in nor untrusted: %v", err)
 				}
 			}
@@ -170,7 +171,7 @@ func TestChecksThatAreOffAreOffAndNoOthers(t *testing.T) {
 	for name, leaf := range timeFaults {
 		t.Run(name, func(t *testing.T) {
 			wantName(t, verifierWith(t, noTime, root), sent(leaf), "jon")
-			if _, err := verifierWith(t, noUsage, root).Verify(sent(leaf)); err == nil {
+			if _, err := verifierWith(t, noUsage, root).Verify(t.Context(), sent(leaf)); err == nil {
 				t.Error("let in without check_usage")
 			}
 		})
