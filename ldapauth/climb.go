@@ -3,6 +3,7 @@ package ldapauth
 import (
 	"context"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"regexp"
 	"slices"
@@ -317,14 +318,16 @@ func (g *group) equal(h *group) bool {
 // searchGroups calls found with each entry under the bases that filter finds.
 func (d *Directory) searchGroups(ctx context.Context, bases []string, filter string, attributes []string, found func(*ldap.Entry, *group)) error {
 	entries, _, err := eachBase(ctx, bases, func(ctx context.Context, base string) (*ldap.SearchResult, *dialect, error) {
-		result, di, err := d.search(ctx, func(*dialect) *ldap.SearchRequest {
-			return subtree(base, maxGroups, d.timeout, filter, attributes)
+		result, di, err := d.search(ctx, func(di *dialect) *ldap.SearchRequest {
+			return wholly(di, subtree(base, maxGroups, d.timeout, filter, attributes))
 		})
 		switch {
 		case sizeLimit(err) && result != nil && len(result.Entries) >= maxGroups: // it is our limit
 			err = errTooManyGroups
 		case ldap.IsErrorWithCode(err, ldap.LDAPResultNoSuchObject):
 			err = fmt.Errorf("groups are looked for below %q, which does not exist or is hidden from the service account: check ldap.groups.base_dn (%w)", base, inWords(err))
+		case err == nil && d.deny.named():
+			err = elsewhere(result)
 		}
 		return result, di, err
 	})
@@ -340,6 +343,27 @@ func (d *Directory) searchGroups(ctx context.Context, bases []string, filter str
 	}
 	return nil
 }
+
+// wholly returns r, so made that the server says if another one holds a part of
+// what is asked. Active Directory would always name the other domains.
+func wholly(di *dialect, r *ldap.SearchRequest) *ldap.SearchRequest {
+	if !di.tokenGroups {
+		r.Controls = nil
+	}
+	return r
+}
+
+// elsewhere returns an error if a part of what was asked is held by another
+// server (RFC 4511, section 4.5.3): a group that bars may be there.
+func elsewhere(result *ldap.SearchResult) error {
+	if len(result.Referrals) == 0 {
+		return nil
+	}
+	return fmt.Errorf("%w: %q", errElsewhere, result.Referrals[0])
+}
+
+var errElsewhere = errors.New("some groups may be on another server, to which this one only points, and referrals are not followed: " +
+	"for ldap.deny_groups let ldap.base_dn and ldap.groups.base_dn hold no such pointer")
 
 // anyOf returns a filter for entries with one of these values.
 func anyOf(attribute string, values []string) string {

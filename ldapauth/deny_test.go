@@ -176,6 +176,35 @@ func TestC11_AGroupThatIsNotSeenBarsByTheNameInItsDN(t *testing.T) {
 	}
 }
 
+// A part of the tree that another server holds may hold a group that bars.
+func TestE7_GroupsThatMayBeOnAnotherServerAreNotTakenForNone(t *testing.T) {
+	s := dirtest.OpenLDAP(t, dirtest.OpenLDAPOptions{})
+	add := goldap.NewAddRequest("ou=more,ou=groups,"+s.BaseDN, []goldap.Control{goldap.NewControlManageDsaIT(true)})
+	add.Attribute("objectClass", []string{"referral", "extensibleObject"})
+	add.Attribute("ou", []string{"more"})
+	add.Attribute("ref", []string{"ldap://127.0.0.1:9/ou=more,ou=groups," + s.BaseDN})
+	if err := s.Admin(t).Add(add); err != nil {
+		t.Fatal(err)
+	}
+	c := real(s)
+	wantBarred(t, "nothing bars here", open(t, c), nil, "jon", "zoe", "chg")
+
+	c.DenyGroups = []string{"group-Z"}
+	d := open(t, c)
+	for _, name := range []string{"jon", "chg"} {
+		if groups, err := d.Groups(t.Context(), find(t, d, name)); err == nil || denial.ReasonOf(err) != "" || !strings.Contains(err.Error(), "ou=more") {
+			t.Errorf("%s: %q, %v", name, groups, err)
+		}
+	}
+	if !slices.ContainsFunc(d.Check(t.Context()), func(f ldapauth.Finding) bool {
+		return f.Level == ldapauth.Failure && strings.Contains(f.Text, "ldap.base_dn and ldap.groups.base_dn hold no such pointer")
+	}) {
+		t.Error("check does not say so")
+	}
+	c.BaseDN, c.Groups.BaseDN = setting.OneOrMore{"ou=people," + s.BaseDN}, "cn=group-C,ou=groups,"+s.BaseDN
+	wantBarred(t, "without the pointer", open(t, c), nil, "jon", "chg")
+}
+
 func TestC11_AGroupIsBarredBySecurityIdentifier(t *testing.T) {
 	s, c := memory(t, memdir.ActiveDirectory)
 	const sid = "S-1-5-21-1-2-3-4444"

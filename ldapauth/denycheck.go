@@ -1,6 +1,7 @@
 package ldapauth
 
 import (
+	"errors"
 	"slices"
 	"strings"
 
@@ -20,6 +21,10 @@ func (s *server) checkDeny(c *conn, r *report) {
 		default:
 			r.add(Warning, "ldap.deny_groups does not list %s, so administrators of the domain may sign in: add it, unless that is meant", DenyProtected)
 		}
+	}
+	if _, err := s.groupsLike(c, "(cn="+nobody+")", s.d.climbBases(c.dialect)); s.d.deny.named() && errors.Is(err, errElsewhere) {
+		r.add(Failure, "ldap.deny_groups: nobody can sign in: %v", err)
+		return
 	}
 	for _, g := range given {
 		if g != DenyProtected {
@@ -91,7 +96,10 @@ func (s *server) addDenied(r *report, given string, result *ldap.SearchResult, e
 func (s *server) groupsLike(c *conn, filter string, bases []string) ([]*ldap.Entry, error) {
 	var found []*ldap.Entry
 	for _, base := range bases {
-		result, err := c.ldap.Search(subtree(base, 2, s.d.timeout, filter, []string{"1.1"}))
+		result, err := c.ldap.Search(wholly(c.dialect, subtree(base, 2, s.d.timeout, filter, []string{"1.1"})))
+		if err == nil {
+			err = elsewhere(result)
+		}
 		if err != nil && !sizeLimit(err) {
 			return nil, err
 		}
