@@ -48,7 +48,7 @@ func frozen(t testing.TB) string {
 
 // short makes every operation of c end soon.
 func short(c ldapauth.Config) ldapauth.Config {
-	c.Timeout = setting.Duration(300 * time.Millisecond)
+	c.Timeout = setting.Duration(time.Second)
 	return c
 }
 

@@ -213,12 +213,12 @@ func TestE7_DiscoveredServersOutsideOfTheDomainAreNotUsed(t *testing.T) {
 	z := newZone(t)
 	for _, host := range []string{"dc1.attacker.test", "dc1.evil" + domain, "127.0.0.1.nip.test"} {
 		z.point(t, ofDomain, target{host, urls["dc1"], 0})
-		d := openWith(t, short(c), ldapauth.Options{Resolver: z.resolver()})
+		d := openWith(t, c, ldapauth.Options{Resolver: z.resolver()})
 		if _, err := d.FindByName(t.Context(), "jon"); err == nil || !strings.Contains(err.Error(), "outside of the domain") {
 			t.Errorf("%s: %v", host, err)
 		}
 		z.point(t, ofDomain, target{host, urls["dc1"], 0}, target{"dc2." + domain, urls["dc2"], 10})
-		d = openWith(t, short(c), ldapauth.Options{Resolver: z.resolver()})
+		d = openWith(t, c, ldapauth.Options{Resolver: z.resolver()})
 		find(t, d, "jon")
 	}
 	if n := servers["dc1"].Stats().Connections; n != 0 {
@@ -230,7 +230,7 @@ func TestE7_ADiscoveredServerMustShowACertificateForItsOwnName(t *testing.T) {
 	servers, urls, c := controllers(t, "dc1")
 	z := newZone(t)
 	z.point(t, ofDomain, target{"dc9." + domain, urls["dc1"], 0}) // genuine, but dc1's
-	d := openWith(t, short(c), ldapauth.Options{Resolver: z.resolver()})
+	d := openWith(t, c, ldapauth.Options{Resolver: z.resolver()})
 	if _, err := d.FindByName(t.Context(), "jon"); err == nil || !strings.Contains(err.Error(), "not for dc9."+domain+" but for dc1."+domain) {
 		t.Errorf("error %v", err)
 	}
@@ -302,7 +302,7 @@ func TestADiscoveryDoesNotMoveWithoutNeed(t *testing.T) {
 		targets = append(targets, target{name + "." + domain, url, 0}) // all with the same weight
 	}
 	z.point(t, ofDomain, targets...)
-	d := openWith(t, short(c), ldapauth.Options{Resolver: z.resolver()})
+	d := openWith(t, c, ldapauth.Options{Resolver: z.resolver()})
 	for range 20 {
 		if err := d.Rediscover(); err != nil {
 			t.Fatal(err)
