@@ -115,6 +115,10 @@ func isLeaf(t reflect.Type) bool {
 
 // section fills a struct from a mapping.
 func (d *decoder) section(n *yaml.Node, key string, v reflect.Value) {
+	if f := aloneField(v.Type()); f != nil && n.Kind == yaml.ScalarNode {
+		d.decode(n, key, v.FieldByIndex(f.index))
+		return
+	}
 	if n.Kind != yaml.MappingNode {
 		d.add(n, key, "must be a section: keys below it, indented, such as %q", fields(v.Type())[0].key+": ...")
 		return
@@ -332,6 +336,18 @@ type field struct {
 	index    []int
 	inherits bool   // a list of sections that begin as copies of the one around it
 	together string // keys of the same are inherited together or not at all
+	alone    bool   // its value may stand for a section that has nothing else
+}
+
+// aloneField returns the field of t whose value may stand for the whole section,
+// nil if there is none.
+func aloneField(t reflect.Type) *field {
+	for _, f := range fields(t) {
+		if f.alone {
+			return &f
+		}
+	}
+	return nil
 }
 
 // fields returns the keys of a struct in the order of its declaration, those of
@@ -341,7 +357,7 @@ func fields(t reflect.Type) []field {
 	for _, f := range reflect.VisibleFields(t) {
 		key, option, _ := strings.Cut(f.Tag.Get("yaml"), ",")
 		if f.IsExported() && key != "" && key != "-" && option != "inline" {
-			fs = append(fs, field{key, f.Index, option == "inherit", f.Tag.Get("together")})
+			fs = append(fs, field{key, f.Index, option == "inherit", f.Tag.Get("together"), option == "alone"})
 		}
 	}
 	return fs

@@ -65,6 +65,13 @@ func textNode(s string) *yaml.Node {
 func sectionNode(v reflect.Value) (*yaml.Node, error) {
 	n := &yaml.Node{Kind: yaml.MappingNode}
 	known := fields(v.Type())
+	if f := aloneField(v.Type()); f != nil {
+		rest := reflect.New(v.Type()).Elem()
+		rest.Set(v)
+		if rest.FieldByIndex(f.index).SetZero(); rest.IsZero() {
+			return nodeOf(v.FieldByIndex(f.index))
+		}
+	}
 	for _, f := range known {
 		if v.FieldByIndex(f.index).Type() == secretType && isSet(v, known, f.key+"_file") {
 			continue // the file that it was read from says more than a mask
