@@ -42,7 +42,12 @@ var sentences = map[denial.Reason]string{
 	denial.WeakSignature:  "It is signed by a method that can no longer be trusted. Ask your help desk for a new certificate.",
 	denial.AmbiguousName:  "It does not name exactly one person. Ask your help desk for a new certificate.",
 	denial.BadName:        "The name in it cannot be the name of an account. Ask your help desk for a new certificate.",
+	denial.WrongPolicy:    "It was not issued under the rules that are asked for here. Choose another certificate, or ask your help desk for one.",
 	denial.BadCertificate: "It is too large or too unusual to be checked. Ask your help desk for a new certificate.",
+
+	denial.SIDMismatch:      "It was issued for another account than the one whose name it bears. Ask your help desk for a new certificate.",
+	denial.WeakMapping:      "It is not tied to your account firmly enough. Ask your help desk to add it to your account, or for a new certificate.",
+	denial.OlderThanAccount: "It is older than the account that it names. Ask your help desk for a new certificate.",
 
 	denial.Revoked:            "It has been revoked and can no longer be used. Ask your help desk for a new one.",
 	denial.RevocationUnknown:  "Whether it has been revoked could not be found out. Try again in a few minutes; if it stays like this, tell your help desk.",

@@ -15,7 +15,76 @@ import (
 // Anchors are the authorities whose word is taken on who somebody is. They come
 // from the files that the operator named and from nowhere else. A nil *Anchors
 // holds nobody.
-type Anchors struct{ certs []*x509.Certificate }
+type Anchors struct {
+	certs []*x509.Certificate
+	// authorities are the numbers of those that have rules of their own, counted
+	// from 1, by name and key.
+	authorities map[string]int
+}
+
+// LoadAnchors reads the trust anchors that c names: see [LoadAnchors]. Keys are
+// those of c.
+func (c *Config) LoadAnchors() (*Anchors, error) {
+	if len(c.Authorities) == 0 {
+		return LoadAnchors(c.CAFiles)
+	}
+	var p setting.Problems
+	all := &Anchors{authorities: map[string]int{}}
+	if len(c.CAFiles) > 0 {
+		a, err := LoadAnchors(c.CAFiles)
+		p = append(p, setting.Split(err)...)
+		all.add(a.Certificates()...)
+	}
+	for i, authority := range c.Authorities {
+		key := fmt.Sprintf("authorities[%d].ca_file", i)
+		certs, err := readAnchors(string(authority.CAFile))
+		if err != nil {
+			p.Addf(key, "%v", err)
+		}
+		for _, cert := range certs {
+			if other := all.authorities[identityOf(cert)]; other != 0 && other != i+1 {
+				p.Addf(key, "%q is in authorities[%d] too: an authority can have one set of rules only", nameText(cert.RawSubject), other-1)
+			}
+			all.authorities[identityOf(cert)] = i + 1
+		}
+		all.add(certs...)
+	}
+	if err := p.Err(); err != nil {
+		return nil, err
+	}
+	return all, nil
+}
+
+// add adds certificates that are not there yet.
+func (a *Anchors) add(certs ...*x509.Certificate) {
+	for _, c := range certs {
+		if !slices.ContainsFunc(a.certs, c.Equal) {
+			a.certs = append(a.certs, c)
+		}
+	}
+}
+
+// identityOf returns what makes an authority the one that it is: its name with
+// its key. There may be another of its name, and other certificates of it.
+func identityOf(c *x509.Certificate) string {
+	return string(c.RawSubject) + string(c.RawSubjectPublicKeyInfo)
+}
+
+// authorityOf returns the number of the authority whose rules hold for a path
+// that was verified: of the one closest to the leaf. It is looked for by name
+// and key on the whole path, so that nobody gets to other rules by sending a
+// certificate for it that yet another authority has signed.
+func (a *Anchors) authorityOf(path []*x509.Certificate) int {
+	if a == nil || len(a.authorities) == 0 {
+		return 0
+	}
+	for _, c := range path {
+		if n := a.authorities[identityOf(c)]; n != 0 {
+			return n
+		}
+	}
+	return 0
+}
 
 // LoadAnchors reads the trust anchors from PEM files, with any number of
 // certificates, or DER files. It takes all or nothing: a file that is missing,
@@ -34,11 +103,7 @@ func LoadAnchors(files []setting.File) (*Anchors, error) {
 		if err != nil {
 			p.Addf(fmt.Sprintf("ca_files[%d]", i), "%v", err)
 		}
-		for _, c := range certs {
-			if !slices.ContainsFunc(a.certs, c.Equal) {
-				a.certs = append(a.certs, c)
-			}
-		}
+		a.add(certs...)
 	}
 	if err := p.Err(); err != nil {
 		return nil, err

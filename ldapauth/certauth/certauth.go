@@ -12,7 +12,6 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"fmt"
-	"slices"
 	"strings"
 	"time"
 
@@ -20,11 +19,8 @@ import (
 	"adconnector/ldapauth/setting"
 )
 
-// What the settings may say.
-const (
-	acceptChained = "chained"
-	ruleSubjectCN = "subject_cn"
-)
+// acceptChained is what accept may say.
+const acceptChained = "chained"
 
 // Config says which certificates are accepted and whom they name.
 type Config struct {
@@ -40,9 +36,22 @@ type Config struct {
 	// CheckValidity demands that now lies between notBefore and notAfter, of
 	// the leaf and of the chain.
 	CheckValidity bool `yaml:"check_validity"`
-	// UserName are the rules that find the account's name, in order. The only
-	// rule so far is "subject_cn".
-	UserName []string `yaml:"user_name"`
+	// UserName are the rules that find out whom a certificate names, in order.
+	// The first that finds something decides.
+	UserName []Rule `yaml:"user_name"`
+	// AllowWeakMapping lets [RuleIdentities] count the forms of
+	// altSecurityIdentities that name a subject or a mail address.
+	AllowWeakMapping bool `yaml:"allow_weak_mapping"`
+	// RequireStrong refuses a certificate that nothing ties to the account but a
+	// name, which may have been somebody else's.
+	RequireStrong bool `yaml:"require_strong"`
+	// RefuseOlder refuses a certificate that was issued before the account was
+	// made, unless it is tied to it by more than a name.
+	RefuseOlder bool `yaml:"refuse_older_than_account"`
+	// Policies are certificate policies of which one must hold.
+	Policies []string `yaml:"policies"`
+	// Authorities have rules of their own. They are trusted besides CAFiles.
+	Authorities []Authority `yaml:"-"`
 	// Revocation says how it is found out whether a certificate has been taken
 	// back.
 	Revocation revocation.Config `yaml:"revocation"`
@@ -55,7 +64,7 @@ func DefaultConfig() Config {
 		Accept:        acceptChained,
 		CheckUsage:    true,
 		CheckValidity: true,
-		UserName:      []string{ruleSubjectCN},
+		UserName:      []Rule{{Name: RuleSubjectCN}},
 		Revocation:    revocation.DefaultConfig(),
 	}
 }
@@ -64,7 +73,7 @@ func DefaultConfig() Config {
 // does not open files; [LoadAnchors] and [revocation.Open] do.
 func (c *Config) Validate() error {
 	var p setting.Problems
-	if len(c.CAFiles) == 0 {
+	if len(c.CAFiles) == 0 && len(c.Authorities) == 0 {
 		p.Addf("ca_files", "required: list the files with the certificates of the authorities that issue your users' certificates")
 	}
 	for i, file := range c.CAFiles {
@@ -76,17 +85,11 @@ func (c *Config) Validate() error {
 		p.Addf("accept", "%q is not known: write %q, or leave it out", c.Accept, acceptChained)
 	}
 	if len(c.UserName) == 0 {
-		p.Addf("user_name", "must hold at least one rule: write [%s], or leave it out", ruleSubjectCN)
+		p.Addf("user_name", "must hold at least one rule: write [%s], or leave it out", RuleSubjectCN)
 	}
-	for i, rule := range c.UserName {
-		key := fmt.Sprintf("user_name[%d]", i)
-		switch {
-		case rule != ruleSubjectCN:
-			p.Addf(key, "%q is not a rule: the only one is %q", rule, ruleSubjectCN)
-		case slices.Contains(c.UserName[:i], rule):
-			p.Addf(key, "%q is listed twice: remove one", rule)
-		}
-	}
+	validateRules(&p, "user_name", c.UserName)
+	validatePolicies(&p, "policies", c.Policies)
+	c.validateAuthorities(&p)
 	p.Under("revocation", c.Revocation.Validate())
 	return p.Err()
 }
@@ -94,8 +97,24 @@ func (c *Config) Validate() error {
 // Certificate is what a verified certificate says, for the audit line, the
 // pages and the upstreams. It holds no private key and can be kept in a session.
 type Certificate struct {
-	UserName   string // the account that it names
-	Rule       string // the user_name rule that found it
+	UserName string // whom it names, as Rule found it
+	Rule     string // the user_name rule that found it
+	Filter   string // how that rule finds the account; "": as the kind of directory has it
+	SID      string // the security identifier of the account that it was issued to; "" if it says none
+	Other    *Name  // what the account must be called besides having that SID; nil: nothing
+	// Identities and WeakIdentities are what altSecurityIdentities may hold of it,
+	// if that is the rule.
+	Identities, WeakIdentities []string
+	// MustBeStrong and MustBeYounger say what the account is asked for:
+	// require_strong and refuse_older_than_account.
+	MustBeStrong, MustBeYounger bool
+	// Authority is the number of the entry of authorities that its chain leads
+	// to, counted from 1; 0 if it is none of them.
+	Authority int
+	// Strong says that more than a name ties it to the account. It is known when
+	// the account is.
+	Strong bool
+
 	Subject    string // distinguished name, RFC 4514
 	Issuer     string // distinguished name, RFC 4514
 	Serial     string // hexadecimal, lower case, as openssl and browsers show it
@@ -108,6 +127,14 @@ type Certificate struct {
 	// Unknown says what is not known of its revocation where
 	// [revocation.Config].OnUnknown lets it pass. Else it is "".
 	Unknown string
+}
+
+// Strength returns "strong" or "weak": see Strong.
+func (c *Certificate) Strength() string {
+	if c.Strong {
+		return "strong"
+	}
+	return "weak"
 }
 
 // maxSerial is how many bytes of a serial number are shown. RFC 5280 section

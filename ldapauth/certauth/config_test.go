@@ -32,9 +32,41 @@ func TestValidateReportsEveryMistakeUnderItsKey(t *testing.T) {
 		{"accept of a later version", func(c *certauth.Config) { c.Accept = "self_signed" }, []string{`accept: "self_signed" is not known: write "chained"`}},
 		{"accept emptied", func(c *certauth.Config) { c.Accept = "" }, []string{`accept: "" is not known`}},
 		{"no rule", func(c *certauth.Config) { c.UserName = nil }, []string{"user_name: must hold at least one rule"}},
-		{"an unknown rule", func(c *certauth.Config) { c.UserName = []string{"subject_cn", "san_upn"} }, []string{`user_name[1]: "san_upn" is not a rule: the only one is "subject_cn"`}},
-		{"a rule twice", func(c *certauth.Config) { c.UserName = []string{"subject_cn", "subject_cn"} }, []string{"user_name[1]: \"subject_cn\" is listed twice"}},
-		{"everything", func(c *certauth.Config) { *c = certauth.Config{UserName: []string{"cn"}, Revocation: c.Revocation} }, []string{"ca_files: required", "accept: ", "user_name[0]: "}},
+		{"an unknown rule", func(c *certauth.Config) { c.UserName = []certauth.Rule{{Name: "subject_cn"}, {Name: "san_dns"}} }, []string{`user_name[1]: "san_dns" is not a rule: write one of subject_cn, san_upn,`}},
+		{"a rule twice", func(c *certauth.Config) { c.UserName = []certauth.Rule{{Name: "subject_cn"}, {Name: "subject_cn"}} }, []string{"user_name[1]: \"subject_cn\" is listed twice"}},
+		{
+			"a rule behind the one that always has something",
+			func(c *certauth.Config) {
+				c.UserName = []certauth.Rule{{Name: "alt_security_identities"}, {Name: "san_upn"}}
+			},
+			[]string{"user_name[1]: never has its turn"},
+		},
+		{
+			"filters where there is one way only",
+			func(c *certauth.Config) {
+				c.UserName = []certauth.Rule{{Name: "sid", Filter: "(uid={0})"}, {Name: "alt_security_identities", Filter: "(uid={0})"}}
+			},
+			[]string{"user_name[0].filter: has no effect on sid", "user_name[1].filter: has no effect"},
+		},
+		{"no policy", func(c *certauth.Config) { c.Policies = []string{"1.2.3", "high", "2.5.29.32.0"} }, []string{`policies[1]: "high" is not`, `policies[2]: "2.5.29.32.0" is not`}},
+		{
+			"authorities",
+			func(c *certauth.Config) {
+				c.Authorities = []certauth.Authority{
+					{CAFile: "a.crt", UserName: []certauth.Rule{{Name: "cn"}}, Policies: []string{"x"}}, {}, {CAFile: "a.crt"},
+				}
+			},
+			[]string{`authorities[0].user_name[0]: "cn" is not`, `authorities[0].policies[0]: "x" is not`, "authorities[1].ca_file: required", `authorities[2].ca_file: "a.crt" is listed twice`},
+		},
+		{
+			"authorities alone",
+			func(c *certauth.Config) {
+				c.CAFiles, c.Authorities = nil, []certauth.Authority{{CAFile: "a.crt"}}
+			}, nil,
+		},
+		{"everything", func(c *certauth.Config) {
+			*c = certauth.Config{UserName: []certauth.Rule{{Name: "cn"}}, Revocation: c.Revocation}
+		}, []string{"ca_files: required", "accept: ", "user_name[0]: "}},
 		{"revocation", func(c *certauth.Config) { c.Revocation.Mode = "on" }, []string{"revocation.mode: must be one of"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -73,7 +73,7 @@ func eachRDN(raw []byte, f func(rdn []attribute)) bool {
 	return true
 }
 
-// commonName returns the one common name of a subject. It walks the DER itself:
+// commonName returns the one common name of a subject, "" if it has none. It walks the DER itself:
 // crypto/x509 keeps the last of several in silence, other software the first,
 // and a name on which two programs disagree is a way in.
 func commonName(rawSubject []byte) (string, error) {
@@ -92,7 +92,7 @@ func commonName(rawSubject []byte) (string, error) {
 	case !ok:
 		return "", denial.New(denial.BadName, "the subject cannot be read")
 	case count == 0:
-		return "", denial.New(denial.BadName, "the subject %q has no common name", nameText(rawSubject))
+		return "", nil
 	case count > 1:
 		return "", denial.New(denial.AmbiguousName, "the subject %q has %d common names", nameText(rawSubject), count)
 	case joined:
@@ -203,6 +203,42 @@ var attributeNames = map[string]string{
 	"\x55\x04\x0c":                         "title",
 	"\x55\x04\x2a":                         "givenName",
 	"\x2a\x86\x48\x86\xf7\x0d\x01\x09\x01": "emailAddress",
+}
+
+// subjectName writes the subject as RFC 4514 says, for a search and to be read
+// back; "" if it is empty. Unlike [nameText] it leaves nothing out: a subject
+// that cannot be written so is refused.
+func subjectName(rawSubject []byte) (string, error) {
+	var rdns []string
+	var fault error
+	ok := eachRDN(rawSubject, func(rdn []attribute) {
+		var b strings.Builder
+		for i, a := range rdn {
+			text, err := a.text()
+			if err == nil {
+				err = checkName(text)
+			}
+			if err != nil && fault == nil {
+				fault = fmt.Errorf("a value that %w", err)
+			}
+			if i > 0 {
+				b.WriteByte('+')
+			}
+			a.write(&b)
+		}
+		rdns = append(rdns, b.String())
+	})
+	slices.Reverse(rdns)
+	text := strings.Join(rdns, ",")
+	switch {
+	case !ok:
+		return "", denial.New(denial.BadName, "the subject cannot be read")
+	case fault != nil:
+		return "", denial.New(denial.BadName, "the subject %q has %w", nameText(rawSubject), fault)
+	case len(text) > maxNameText:
+		return "", denial.New(denial.BadName, "the subject is longer than %d bytes", maxNameText)
+	}
+	return text, nil
 }
 
 // nameText writes a distinguished name as RFC 4514 says, for people. Unlike

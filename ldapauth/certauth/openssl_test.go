@@ -6,6 +6,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -124,6 +125,85 @@ subjectAltName = email:jon@fabrikam.example
 		wantName(t, v, []*x509.Certificate{leaf, issuer}, "jon")
 		wantReason(t, v, []*x509.Certificate{leaf}, denial.Untrusted)
 	})
+}
+
+// TestRulesOnCertificatesByOpenSSL has what people put into smart cards and what
+// authorities of Active Directory write, made by somebody else's code.
+func TestRulesOnCertificatesByOpenSSL(t *testing.T) {
+	if _, err := exec.LookPath("openssl"); err != nil {
+		dirtest.Missing(t, "openssl is not installed")
+	}
+	o := openssl{t, t.TempDir()}
+	o.write("ext.cnf", `
+[user]
+keyUsage = critical, digitalSignature
+extendedKeyUsage = clientAuth
+subjectKeyIdentifier = hash
+certificatePolicies = 1.3.6.1.4.1.99999.1.2
+subjectAltName = @names
+1.3.6.1.4.1.311.25.2 = ASN1:SEQUENCE:ntds
+[names]
+otherName.0 = 1.3.6.1.4.1.311.20.2.3;UTF8:jon@fabrikam.example
+email.0 = jon@fabrikam.example
+URI.0 = `+sidURI+jonSID+`
+[ntds]
+name = IMPLICIT:0,SEQUENCE:sid
+[sid]
+type = OID:1.3.6.1.4.1.311.25.2.1
+value = EXPLICIT:0,FORMAT:ASCII,OCTETSTRING:`+jonSID+`
+[bmp]
+extendedKeyUsage = clientAuth
+subjectAltName = otherName:1.3.6.1.4.1.311.20.2.3;BMP:jon@fabrikam.example
+[two]
+extendedKeyUsage = clientAuth
+subjectAltName = otherName:1.3.6.1.4.1.311.20.2.3;UTF8:jon@fabrikam.example, otherName:1.3.6.1.4.1.311.20.2.3;UTF8:amy@fabrikam.example
+`)
+	for _, kind := range []string{"rsa:4096", "ec:P-384", "ed25519"} {
+		o.key("root", kind)
+		o.key("p256", kind) // which issueMask uses
+		o.run("req", "-x509", "-new", "-key", "root.key", "-subj", "/DC=example/DC=fabrikam/CN=Fabrikam CA", "-days", "30", "-out", "root.crt")
+		list := must(certauth.LoadAnchors([]setting.File{setting.File(o.path("root.crt"))}))(t)
+		find := func(c *x509.Certificate, names ...string) *certauth.Certificate {
+			t.Helper()
+			config := rules(names...)
+			config.AllowWeakMapping = true
+			return must(certauth.New(config, list).Verify(t.Context(), []*x509.Certificate{c}))(t)
+		}
+		c := o.issue("root", "p256", "/DC=example/OU=People/CN=Jon Smith+UID=jon", "user", "-set_serial", "0x2B0000000011AC0000000012")
+		for rule, want := range map[string]string{
+			"san_upn": "jon@fabrikam.example", "san_email": "jon@fabrikam.example", "sid": jonSID,
+			"alt_security_identities": "X509:<I>DC=example,DC=fabrikam,CN=Fabrikam CA<SR>1200000000ac11000000002b",
+		} {
+			if got := find(c, rule); got.UserName != want || got.SID != jonSID {
+				t.Errorf("%s, %s: %q, want %q", kind, rule, got.UserName, want)
+			}
+		}
+		subject := find(c, "subject_dn").UserName
+		if !slices.Contains([]string{"CN=Jon Smith+UID=jon,OU=People,DC=example", "UID=jon+CN=Jon Smith,OU=People,DC=example"}, subject) {
+			t.Errorf("%s: subject %q", kind, subject)
+		}
+		o.save("got.crt", c)
+		key := strings.ToLower(strings.ReplaceAll(o.run("x509", "-in", "got.crt", "-noout", "-ext", "subjectKeyIdentifier"), ":", ""))
+		for _, id := range find(c, "alt_security_identities").Identities[1:] { // openssl's identifier is that hash of the key
+			if _, hash, _ := strings.Cut(id, ">"); !strings.Contains(key, hash) {
+				t.Errorf("%s: %s is not in %s", kind, id, key)
+			}
+		}
+		if got := find(o.issue("root", "p256", "/CN=jon", "bmp"), "san_upn").UserName; got != "jon@fabrikam.example" {
+			t.Errorf("%s: BMPString: %q", kind, got)
+		}
+		wantReason(t, certauth.New(rules("san_upn"), list), []*x509.Certificate{o.issue("root", "p256", "/CN=jon", "two")}, denial.AmbiguousName)
+		if got := find(o.issueMask("MASK:0x800", "/O=Größe/CN=Jürgen", "user"), "subject_dn").UserName; got != "CN=Jürgen,O=Größe" {
+			t.Errorf("%s: BMPString subject: %q", kind, got)
+		}
+		if got := find(o.issueMask("MASK:0x800", "/O=Größe/CN=Jürgen", "user"), "alt_security_identities").WeakIdentities[1]; got != "X509:<S>O=Größe,CN=Jürgen" {
+			t.Errorf("%s: BMPString subject: %q", kind, got)
+		}
+		wantReason(t, certauth.New(rules("subject_dn"), list), []*x509.Certificate{o.issueMask("MASK:0x4", "/O=Größe/CN=jon", "bmp")}, denial.BadName)
+		config := rules("sid")
+		config.Policies = []string{"1.3.6.1.4.1.99999.1.2"}
+		must(certauth.New(config, list).Verify(t.Context(), []*x509.Certificate{c}))(t)
+	}
 }
 
 // openssl runs the program of that name in a folder of its own.

@@ -56,9 +56,10 @@ type Verifier struct {
 	// use; nil means that nobody is asked.
 	Revocation *revocation.Store
 
-	config Config
-	trust  atomic.Pointer[trust]
-	slots  chan struct{} // holds one for each chain that is being looked at
+	config  Config
+	namings []naming // for everybody, then for each of the authorities
+	trust   atomic.Pointer[trust]
+	slots   chan struct{} // holds one for each chain that is being looked at
 }
 
 // trust is what can be prepared once for each set of anchors.
@@ -75,7 +76,7 @@ type trust struct {
 func New(c Config, a *Anchors) *Verifier {
 	// One processor stays free for those who are known or sign in otherwise.
 	slots := make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1))
-	v := &Verifier{Now: time.Now, config: c, slots: slots}
+	v := &Verifier{Now: time.Now, config: c, namings: c.namings(), slots: slots}
 	v.SetAnchors(a)
 	return v
 }
@@ -102,9 +103,9 @@ func (v *Verifier) SetAnchors(a *Anchors) {
 // The order of the checks is a promise, because the first that fails gives the
 // reason. Size comes first, so that nothing costs much; then trust, because an
 // untrusted certificate may claim anything and deserves no further look; then
-// time, usage, keys and, of the leaf alone, critical extensions and the name.
-// Revocation comes last: only what a trusted authority has signed may say where
-// to ask. That can take a while, at most revocation's timeout.
+// time, usage, keys and, of the leaf alone, critical extensions, policies and the
+// name. Revocation comes last: only what a trusted authority has signed may say
+// where to ask. That can take a while, at most revocation's timeout.
 //
 // A refusal is a [*denial.Error]; there are no other errors.
 func (v *Verifier) Verify(ctx context.Context, sent []*x509.Certificate) (*Certificate, error) {
@@ -180,25 +181,16 @@ func (v *Verifier) verify(t *trust, chain []*x509.Certificate, now time.Time) (*
 	if err := checkExtensions(leaf); err != nil {
 		return nil, nil, err
 	}
-	name, rule, err := v.userName(leaf)
-	if err != nil {
+	c := Describe(leaf)
+	c.Authority = t.anchors.authorityOf(path)
+	n := &v.namings[min(c.Authority, len(v.namings)-1)]
+	if err := v.checkPolicies(path, n.policies, now); err != nil {
 		return nil, nil, err
 	}
-	c := Describe(leaf)
-	c.UserName, c.Rule = name, rule
-	return c, path, nil
-}
-
-// userName applies the rules in order; the first that yields a name decides,
-// and one that finds something wrong ends the search.
-func (v *Verifier) userName(leaf *x509.Certificate) (name, rule string, err error) {
-	for _, rule := range v.config.UserName {
-		if rule == ruleSubjectCN {
-			name, err := commonName(leaf.RawSubject)
-			return name, rule, err
-		}
+	if err := n.apply(leaf, c); err != nil {
+		return nil, nil, err
 	}
-	return "", "", denial.New(denial.BadName, "no rule in user_name yields a name")
+	return c, path, nil
 }
 
 // checkSize refuses what would be costly to look at, and returns the rest, each

@@ -61,8 +61,9 @@ const (
 	WrongUsage     Reason = "wrong_usage"     // not for client authentication, or a CA certificate
 	WeakKey        Reason = "weak_key"        // RSA below 2048 bits, or a key of an unknown kind
 	WeakSignature  Reason = "weak_signature"  // MD5 or SHA-1 in the chain
-	AmbiguousName  Reason = "ambiguous_name"  // not exactly one common name
+	AmbiguousName  Reason = "ambiguous_name"  // several names where one is wanted
 	BadName        Reason = "bad_name"        // a name that no account may have
+	WrongPolicy    Reason = "wrong_policy"    // not issued under a certificate policy that is asked for
 	BadCertificate Reason = "bad_certificate" // too large, too deep or otherwise not to be worked with
 )
 
@@ -83,6 +84,14 @@ const (
 	OCSPBadAnswer      Reason = "ocsp_bad_answer"      // by the wrong signer, to another question, for another certificate
 )
 
+// Reasons that concern whether a certificate belongs to the account whose name it
+// bears.
+const (
+	SIDMismatch      Reason = "sid_mismatch"       // its security identifier is another account's
+	WeakMapping      Reason = "weak_mapping"       // require_strong, and nothing but a name ties it to the account
+	OlderThanAccount Reason = "older_than_account" // it was issued before the account was made
+)
+
 // Reasons lists every reason, for tables and for the tests that hold pages and
 // documentation complete.
 func Reasons() []Reason { return slices.Clone(reasons) }
@@ -91,9 +100,10 @@ var reasons = []Reason{
 	BadCredentials, NoAccount, SeveralAccounts, Throttled, NotAllowedHere, BadForm, SessionEnded,
 	AccountDisabled, AccountExpired, AccountLocked, PasswordExpired, MustChangePassword, OutsideHours, NotAtThisComputer, DeniedGroup,
 	PasswordTooShort, PasswordTooSimple, PasswordUsedBefore, PasswordTooYoung, PasswordNotAccepted, ChangeNotAllowed,
-	Untrusted, Expired, NotYetValid, WrongUsage, WeakKey, WeakSignature, AmbiguousName, BadName, BadCertificate,
+	Untrusted, Expired, NotYetValid, WrongUsage, WeakKey, WeakSignature, AmbiguousName, BadName, WrongPolicy, BadCertificate,
 	Revoked, RevocationUnknown, NoRevocationSource, CRLExpired, CRLUnreachable, CRLUnusable, CRLBadSignature, CRLReplayed,
 	OCSPUnreachable, OCSPExpired, OCSPUnknown, OCSPBadAnswer,
+	SIDMismatch, WeakMapping, OlderThanAccount,
 }
 
 // Error reports that a user was turned away.
