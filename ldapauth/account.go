@@ -156,11 +156,12 @@ func (d *Directory) FindByID(ctx context.Context, id string) (*Account, error) {
 	return a, nil
 }
 
-// find returns the one person whom the filter finds.
-func (d *Directory) find(ctx context.Context, filter func(*dialect) string) (*Account, error) {
+// find returns the one person whom the filter finds, with more attributes than
+// every sign-in needs.
+func (d *Directory) find(ctx context.Context, filter func(*dialect) string, more ...string) (*Account, error) {
 	asked := d.now()
 	entries, di, err := eachBase(ctx, d.config.BaseDN, func(ctx context.Context, base string) (*ldap.SearchResult, *dialect, error) {
-		return d.findUnder(ctx, base, filter)
+		return d.findUnder(ctx, base, filter, more)
 	})
 	switch {
 	case sizeLimit(err), err == nil && len(entries) > 1:
@@ -179,9 +180,9 @@ func (d *Directory) find(ctx context.Context, filter func(*dialect) string) (*Ac
 
 // findUnder returns what the filter finds under base: at most two entries, which
 // are enough to know that it is not one.
-func (d *Directory) findUnder(ctx context.Context, base string, filter func(*dialect) string) (*ldap.SearchResult, *dialect, error) {
+func (d *Directory) findUnder(ctx context.Context, base string, filter func(*dialect) string, more []string) (*ldap.SearchResult, *dialect, error) {
 	result, di, err := d.search(ctx, func(di *dialect) *ldap.SearchRequest {
-		return subtree(base, 2, d.timeout, filter(di), d.attributesOf(di))
+		return subtree(base, 2, d.timeout, filter(di), append(d.attributesOf(di), more...))
 	})
 	if err != nil {
 		err = explainBase(base, err)

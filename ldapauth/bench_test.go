@@ -21,12 +21,17 @@ func BenchmarkDirectory(b *testing.B) {
 		b.Fatal(err)
 	}
 	password := secret.New(s.Password)
+	byFilter, bySubject := holder(ldapauth.ByMail, "u05000"), holder(ldapauth.BySubject, a.DN)
+	byFilter.Filter, byFilter.MustBeYounger = "(uid={0})", true
 	for _, bm := range []struct {
 		name string
 		call func() error
 	}{
 		{"FindByName", func() error { _, err := d.FindByName(b.Context(), "u05000"); return err }},
 		{"FindByID", func() error { _, err := d.FindByID(b.Context(), a.ID); return err }},
+		{"FindHolder by a filter", func() error { _, err := d.FindHolder(b.Context(), byFilter); return err }},
+		{"FindHolder by subject", func() error { _, err := d.FindHolder(b.Context(), bySubject); return err }},
+		{"JudgeHolder", func() error { _, err := d.JudgeHolder(b.Context(), a, byFilter); return err }},
 		{"Bind", func() error { return d.Bind(b.Context(), a, password) }},
 		{"Groups", func() error { _, err := d.Groups(b.Context(), a); return err }},
 	} {

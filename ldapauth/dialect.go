@@ -32,8 +32,9 @@ type dialect struct {
 	// a member of, where groups do not name their members by DN; nil: groupFilter
 	// does. Such groups have no groups as members.
 	direct func(*Account) (string, error)
-	// dn is the attribute by which an entry is found by its DN.
-	dn string
+	// dn is the attribute by which an entry is found by its DN, created the one
+	// that says when it was made.
+	dn, created string
 	// tokenGroups says that the server works out nested groups by itself.
 	tokenGroups bool
 	// unicodePwd says that passwords are changed by writing that attribute, and
@@ -65,10 +66,12 @@ var activeDirectory = &dialect{
 		"objectSid", "primaryGroupID", "userAccountControl", "msDS-User-Account-Control-Computed",
 		"accountExpires", "lockoutTime", "pwdLastSet", "logonHours", "userWorkstations",
 		"badPwdCount", "badPasswordTime", "msDS-ResultantPSO",
+		"altSecurityIdentities", "whenCreated",
 	},
 	anyGroup:    "(objectClass=group)",
 	groupFilter: "(&(objectClass=group)(member={0}))",
 	dn:          "distinguishedName",
+	created:     "whenCreated",
 	tokenGroups: true,
 	unicodePwd:  true,
 	state:       activeDirectoryState,
@@ -86,11 +89,12 @@ var openLDAP = &dialect{
 	attributes: []string{
 		"pwdAccountLockedTime", "pwdReset", "pwdChangedTime", "pwdStartTime", "pwdEndTime",
 		"pwdPolicySubentry", "pwdFailureTime", "shadowExpire", "nsAccountLock", "loginDisabled",
-		"x500UniqueIdentifier",
+		"x500UniqueIdentifier", "createTimestamp",
 	},
 	anyGroup:    "(|(objectClass=groupOfNames)(objectClass=groupOfMembers)(objectClass=groupOfUniqueNames)(objectClass=groupOfURLs))",
 	groupFilter: "(|(&(|(objectClass=groupOfNames)(objectClass=groupOfMembers))(member={0}))(&(objectClass=groupOfUniqueNames)(uniqueMember={0})))",
 	dn:          "entryDN",
+	created:     "createTimestamp",
 	state:       openLDAPState,
 	locked:      checkLock,
 }
@@ -139,7 +143,7 @@ var directoryServer = func() *dialect {
 	d.name = "389ds"
 	d.id = "nsUniqueId" // entryUUID is a plugin's, which may be off
 	d.idText, d.idValue = nsUniqueIDText, nsUniqueIDText
-	d.attributes = []string{"nsAccountLock", "accountUnlockTime", "passwordExpirationTime", "shadowExpire"}
+	d.attributes = []string{"nsAccountLock", "accountUnlockTime", "passwordExpirationTime", "shadowExpire", "createTimestamp"}
 	d.nestedMemberOf = true
 	d.state = directoryServerState
 	d.locked = checkUnlock

@@ -54,6 +54,8 @@ type Directory struct {
 	dialect  *dialect    // as configured; nil: each server is asked
 	filter   *userFilter // as configured; nil: the dialect's
 	finder   *discovery  // nil: the servers are configured
+	// templates are the filters of certificates' rules, taken apart, by text.
+	templates sync.Map
 
 	mu      sync.Mutex
 	servers []*server // in order of preference

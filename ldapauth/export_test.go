@@ -31,3 +31,6 @@ func (d *Directory) SearchOne(ctx context.Context, r *ldap.SearchRequest) (int, 
 	}
 	return len(result.Entries), nil
 }
+
+// SIDText writes a binary security identifier.
+func SIDText(sid string) string { return sidText(sid) }

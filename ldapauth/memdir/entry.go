@@ -56,7 +56,7 @@ type attribute struct {
 
 // operational are the attributes that OpenLDAP returns only when asked for.
 var operational = []string{
-	"entryuuid", "entrydn", "memberof", "pwdaccountlockedtime", "pwdchangedtime", "pwdendtime", "pwdfailuretime", "pwdreset",
+	"entryuuid", "entrydn", "createtimestamp", "memberof", "pwdaccountlockedtime", "pwdchangedtime", "pwdendtime", "pwdfailuretime", "pwdreset",
 }
 
 // forbidden are the attributes that no entry may have: passwords could be read,
@@ -224,6 +224,9 @@ var kinds = []struct{ class, category, accountType, control, primaryGroup, group
 	{"container", "Container", "", "", "", ""},
 }
 
+// created is when all entries were made that do not say otherwise.
+const created = "20240115080000"
+
 // derive adds what the real server knows by itself.
 func (d *directory) derive(e *entry, name dn, number int) {
 	hash := sha256.Sum256([]byte(e.key))
@@ -233,6 +236,7 @@ func (d *directory) derive(e *entry, name dn, number int) {
 		x := hex.EncodeToString(hash[:16])
 		d.setDefault(e, "entryUUID", x[:8]+"-"+x[8:12]+"-"+x[12:16]+"-"+x[16:20]+"-"+x[20:])
 		d.setDefault(e, "entryDN", e.dn)
+		d.setDefault(e, "createTimestamp", created+"Z")
 		if e.key == d.base {
 			d.setDefault(e, "objectClass", "domain")
 		}
@@ -241,6 +245,7 @@ func (d *directory) derive(e *entry, name dn, number int) {
 	hash[7] = hash[7]&0x0f | 0x40 // the third field is little-endian
 	d.setDefault(e, "objectGUID", string(hash[:16]))
 	d.setDefault(e, "distinguishedName", e.dn)
+	d.setDefault(e, "whenCreated", created+".0Z")
 	d.setDefault(e, "name", name[0][0].value)
 	if e.key == d.base {
 		d.setDefault(e, "objectClass", "domainDNS")

@@ -183,10 +183,10 @@ func TestAttributesThatWereAskedFor(t *testing.T) {
 		{"unknown", memdir.ActiveDirectory, []string{"noSuchAttribute", "sn"}, "sn"},
 		{"passwords never", memdir.ActiveDirectory, []string{"userPassword", "unicodePwd", "password", "sn"}, "sn"},
 		{"computed by name", memdir.ActiveDirectory, []string{"tokenGroups", "msds-user-account-control-computed", "memberof"}, "memberOf msDS-User-Account-Control-Computed tokenGroups"},
-		{"computed beside all", memdir.ActiveDirectory, []string{"*", "msDS-UserPasswordExpiryTimeComputed"}, "accountExpires badPwdCount cn company department displayName distinguishedName givenName mail memberOf msDS-UserPasswordExpiryTimeComputed name objectCategory objectClass objectGUID objectSid primaryGroupID pwdLastSet sAMAccountName sAMAccountType sn telephoneNumber title userAccountControl userPrincipalName"},
-		{"all is not computed", memdir.ActiveDirectory, nil, "accountExpires badPwdCount cn company department displayName distinguishedName givenName mail memberOf name objectCategory objectClass objectGUID objectSid primaryGroupID pwdLastSet sAMAccountName sAMAccountType sn telephoneNumber title userAccountControl userPrincipalName"},
+		{"computed beside all", memdir.ActiveDirectory, []string{"*", "msDS-UserPasswordExpiryTimeComputed"}, "accountExpires badPwdCount cn company department displayName distinguishedName givenName mail memberOf msDS-UserPasswordExpiryTimeComputed name objectCategory objectClass objectGUID objectSid primaryGroupID pwdLastSet sAMAccountName sAMAccountType sn telephoneNumber title userAccountControl userPrincipalName whenCreated"},
+		{"all is not computed", memdir.ActiveDirectory, nil, "accountExpires badPwdCount cn company department displayName distinguishedName givenName mail memberOf name objectCategory objectClass objectGUID objectSid primaryGroupID pwdLastSet sAMAccountName sAMAccountType sn telephoneNumber title userAccountControl userPrincipalName whenCreated"},
 		{"all is not operational", memdir.OpenLDAP, []string{"*"}, "cn company department displayName givenName mail objectClass sn telephoneNumber title uid"},
-		{"operational", memdir.OpenLDAP, []string{"+"}, "entryDN entryUUID memberOf"},
+		{"operational", memdir.OpenLDAP, []string{"+"}, "createTimestamp entryDN entryUUID memberOf"},
 		{"operational by name", memdir.OpenLDAP, []string{"uid", "memberof"}, "memberOf uid"},
 	} {
 		t.Run(tt.rule, func(t *testing.T) {
