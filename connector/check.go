@@ -180,14 +180,18 @@ func (k *check) anchors() {
 	if k.config.Certificate == nil {
 		return
 	}
-	for _, f := range k.config.Certificate.CAFiles {
+	for i, f := range k.config.Certificate.caFiles() {
+		key := "certificate.ca_files"
+		if i -= len(k.config.Certificate.CAFiles); i >= 0 {
+			key = fmt.Sprintf("certificate.authorities[%d].ca_file", i)
+		}
 		anchors, err := certauth.LoadAnchors([]setting.File{f})
 		if err != nil {
-			k.say(Failure, "certificate.ca_files: %v", err)
+			k.say(Failure, "%s: %v", key, err)
 			continue
 		}
 		for _, c := range anchors.Certificates() {
-			k.validity(fmt.Sprintf("certificate.ca_files: %s in %s", c.Subject, f), c)
+			k.validity(fmt.Sprintf("%s: %s in %s", key, c.Subject, f), c)
 		}
 	}
 }

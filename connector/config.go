@@ -2,7 +2,6 @@ package connector
 
 import (
 	"cmp"
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -62,6 +61,47 @@ type CertificateConfig struct {
 	// ever is.
 	IPRanges        []iprange.Prefix `yaml:"ip_ranges"`
 	certauth.Config `yaml:",inline"`
+	// Authorities have rules of their own. They are trusted besides CAFiles.
+	Authorities []AuthorityConfig `yaml:"authorities"`
+}
+
+// AuthorityConfig is what holds for the certificates of one authority.
+type AuthorityConfig struct {
+	certauth.Authority `yaml:",inline"`
+	// IPRanges are the addresses that its certificates are accepted from; none
+	// means all that are asked for one.
+	IPRanges []iprange.Prefix `yaml:"ip_ranges"`
+}
+
+// verifier returns what the verifier is to obey.
+func (c *CertificateConfig) verifier() certauth.Config {
+	v := c.Config
+	v.Authorities = nil
+	for _, a := range c.Authorities {
+		v.Authorities = append(v.Authorities, a.Authority)
+	}
+	return v
+}
+
+// authoritiesFrom returns the addresses that each authority's certificates are
+// accepted from, nil for all.
+func (c *CertificateConfig) authoritiesFrom() []*iprange.Set {
+	sets := make([]*iprange.Set, len(c.Authorities))
+	for i, a := range c.Authorities {
+		if len(a.IPRanges) > 0 {
+			sets[i] = iprange.New(a.IPRanges)
+		}
+	}
+	return sets
+}
+
+// caFiles returns the files with the authorities that are trusted.
+func (c *CertificateConfig) caFiles() []setting.File {
+	files := slices.Clone(c.CAFiles)
+	for _, a := range c.Authorities {
+		files = append(files, a.CAFile)
+	}
+	return files
 }
 
 // Validate reports everything that is wrong with c.
@@ -70,7 +110,25 @@ func (c *CertificateConfig) Validate() error {
 	if len(c.IPRanges) == 0 {
 		p.Addf("ip_ranges", `is missing; write the networks whose computers have certificates, such as [10.0.0.0/8], or [0.0.0.0/0, "::/0"] for everyone`)
 	}
-	return errors.Join(append(p, setting.Split(c.Config.Validate())...)...)
+	v := c.verifier()
+	p = append(p, setting.Split(v.Validate())...)
+	validateFilters(&p, "user_name", c.UserName)
+	for i, a := range c.Authorities {
+		validateFilters(&p, fmt.Sprintf("authorities[%d].user_name", i), a.UserName)
+	}
+	return p.Err()
+}
+
+// validateFilters looks at the filters of rules, the value of key.
+func validateFilters(p *setting.Problems, key string, rules []certauth.Rule) {
+	for i, r := range rules {
+		if r.Filter == "" {
+			continue
+		}
+		if err := ldapauth.CheckHolderFilter(r.Filter); err != nil {
+			p.Addf(fmt.Sprintf("%s[%d].filter", key, i), "%v", err)
+		}
+	}
 }
 
 // PasswordConfig offers sign-in with a password.

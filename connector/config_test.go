@@ -126,6 +126,22 @@ func TestConfigMistakes(t *testing.T) {
 		{"no range for certificates", "certificate: {ca_files: [a]}", []string{"5:1: certificate.ip_ranges: is missing"}},
 		{"empty range for certificates", "certificate: {ca_files: [a], ip_ranges: []}", []string{"5:30: certificate.ip_ranges: is missing"}},
 		{"no CA", "certificate: {ip_ranges: [10.0.0.0/8]}", []string{"5:1: certificate.ca_files: required"}},
+		{
+			"rules that are none",
+			"certificate: {ip_ranges: [10.0.0.0/8], ca_files: [a], user_name: [cn, {rule: san_email, filter: mail}, {rule: sid, fliter: x}, {filter: \"(cn={0})\"}]}",
+			[]string{
+				`certificate.user_name[0]: "cn" is not a rule: write one of subject_cn`, `certificate.user_name[1].filter: must hold {0}`,
+				`certificate.user_name[2].fliter: unknown key; did you mean filter?`, `certificate.user_name[3]: "" is not a rule`,
+			},
+		},
+		{
+			"authorities that are none",
+			"certificate: {ip_ranges: [10.0.0.0/8], authorities: [{ca_file: a, user_name: [{rule: subject_dn, filter: \"(!(cn={0}))\"}], ip_ranges: [x]}, {policies: [high]}]}",
+			[]string{
+				`certificate.authorities[0].user_name[0].filter: must not have {0} inside a negation`, `certificate.authorities[0].ip_ranges[0]: "x" is not an IP range`,
+				`certificate.authorities[1].ca_file: required`, `certificate.authorities[1].policies[0]: "high" is not`,
+			},
+		},
 		{"throttle that is none", "x: y", []string{"5:1: x: unknown key"}},
 		{"null section", "session:", []string{"5:1: session: nothing follows: write {}"}},
 		{"null value", "session: {lifetime: }", []string{"session.lifetime: nothing follows: write a value"}},

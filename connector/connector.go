@@ -28,6 +28,7 @@ import (
 	"adconnector/ldapauth"
 	"adconnector/ldapauth/certauth"
 	"adconnector/ldapauth/certauth/revocation"
+	"adconnector/ldapauth/setting"
 )
 
 // Timeouts of the front-facing server. A sign-in may wait for the directory, so
@@ -126,7 +127,7 @@ func New(ctx context.Context, c *Config, o Options) (_ *Connector, err error) {
 	}
 
 	if c.Certificate != nil {
-		conn.verifier = certauth.New(c.Certificate.Config, anchors)
+		conn.verifier = certauth.New(c.Certificate.verifier(), anchors)
 		conn.verifier.Revocation = conn.revocation
 	}
 	if err := conn.makeFront(certificate, anchors); err != nil {
@@ -289,9 +290,12 @@ func (c *Connector) loadAnchors() (*certauth.Anchors, error) {
 	if c.config.Certificate == nil {
 		return nil, nil
 	}
-	anchors, err := certauth.LoadAnchors(c.config.Certificate.CAFiles)
+	v := c.config.Certificate.verifier()
+	anchors, err := v.LoadAnchors()
 	if err != nil {
-		return nil, fmt.Errorf("certificate.ca_files: %w", err)
+		var p setting.Problems
+		p.Under("certificate", err)
+		return nil, p.Err()
 	}
 	return anchors, nil
 }
@@ -345,6 +349,7 @@ func (c *Connector) policy() signin.Options {
 	if c.verifier != nil {
 		o.Verifier = c.verifier
 		o.CertificatesFrom = iprange.New(c.config.Certificate.IPRanges)
+		o.AuthoritiesFrom = c.config.Certificate.authoritiesFrom()
 	}
 	if p := c.config.Password; p != nil {
 		o.PasswordEnabled = true

@@ -24,11 +24,13 @@
 //  3. web: a session that is fresh enough is a credential; otherwise the
 //     certificate of the connection is. No certificate: the password form.
 //  4. signin.SignIn: is the method offered to this address, then the proof.
-//  5. certauth.Verify: chain, time, usage, strength, the one name, and whether
-//     anything of it has been revoked. What that takes is fetched ahead, by
-//     functions that fetch and ldapauth lend: certauth goes nowhere itself.
-//  6. ldapauth.FindByName: exactly one person whose name is really this one;
-//     the state of the account, which no bind checks for us here; groups.
+//  5. certauth.Verify: chain, time, usage, strength, policies, whom it names by
+//     the rules of its authority, and whether anything of it has been revoked.
+//     What that takes is fetched ahead, by functions that fetch and ldapauth
+//     lend: certauth goes nowhere itself.
+//  6. ldapauth.FindHolder: exactly one person, who really has what was looked
+//     for, and whose security identifier the certificate does not deny; the
+//     state of the account, which no bind checks for us here; groups.
 //  7. signin: the profile, one audit line.
 //  8. web: a session with a new id, then wsfed.Reply: the token is signed and
 //     posted to the relying party by a page.

@@ -16,7 +16,7 @@ func (c *Connector) watchFiles(every time.Duration) {
 	t := c.config.TLS
 	c.watcher.Add(paths(t.CertFile, t.KeyFile, t.PFXFile, t.PFXPasswordFile), c.reloadServerCertificate)
 	if c.config.Certificate != nil {
-		c.watcher.Add(paths(c.config.Certificate.CAFiles...), c.reloadAnchors)
+		c.watcher.Add(paths(c.config.Certificate.caFiles()...), c.reloadAnchors)
 		c.watcher.Add(paths(c.config.Certificate.Revocation.CRLFiles...), c.reloadLists)
 	}
 }

@@ -77,7 +77,8 @@ func (k *check) revocation() {
 	if c.OnUnknown == revocation.Allow {
 		k.say(Warning, "%s.on_unknown: allow: while no revocation list or answer can be had, revoked certificates open the door; the audit line of each such sign-in has revocation_unknown", revocationKey)
 	}
-	anchors, err := certauth.LoadAnchors(k.config.Certificate.CAFiles)
+	v := k.config.Certificate.verifier()
+	anchors, err := v.LoadAnchors()
 	if err != nil {
 		return // has been told
 	}

@@ -93,6 +93,9 @@ func (s *Service) writeAudit(ctx context.Context, a *Attempt, t *trail, id *Iden
 		if c.Rule != "" { // none: the certificate was refused
 			seen = append(seen, slog.String("rule", c.Rule))
 		}
+		if err == nil {
+			seen = append(seen, slog.String("strength", c.Strength()))
+		}
 		if c.Unknown != "" {
 			seen = append(seen, slog.String("revocation_unknown", shorten(c.Unknown)))
 		}

@@ -37,6 +37,10 @@ func (d *slow) FindByName(ctx context.Context, name string) (*ldapauth.Account, 
 	return d.directory.FindByName(ctx, name)
 }
 
+func (d *slow) FindHolder(ctx context.Context, h *ldapauth.Holder) (*ldapauth.Account, error) {
+	return d.FindByName(ctx, h.Text)
+}
+
 func (d *slow) FindByID(ctx context.Context, id string) (*ldapauth.Account, error) {
 	if err := d.pause(ctx); err != nil {
 		return nil, err

@@ -88,7 +88,8 @@ func staff(t testing.TB) map[string]*ldapauth.Account {
 type directory struct {
 	accounts                    map[string]*ldapauth.Account
 	findErr, bindErr, groupsErr error
-	changeErr                   error
+	changeErr, judgeErr         error
+	strong                      bool
 	lockout                     ldapauth.Lockout
 	lockoutErr                  error
 	takes                       time.Duration // for each question
@@ -117,6 +118,14 @@ func (d *directory) FindByID(ctx context.Context, id string) (*ldapauth.Account,
 		}
 	}
 	return d.FindByName(ctx, "")
+}
+
+func (d *directory) FindHolder(ctx context.Context, h *ldapauth.Holder) (*ldapauth.Account, error) {
+	return d.FindByName(ctx, h.Text)
+}
+
+func (d *directory) JudgeHolder(context.Context, *ldapauth.Account, *ldapauth.Holder) (bool, error) {
+	return d.strong, d.judgeErr
 }
 
 func (d *directory) Bind(_ context.Context, _ *ldapauth.Account, password secret.String) error {

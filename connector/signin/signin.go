@@ -30,6 +30,11 @@ type Directory interface {
 	NormaliseName(name string) string
 	FindByName(ctx context.Context, name string) (*ldapauth.Account, error)
 	FindByID(ctx context.Context, id string) (*ldapauth.Account, error)
+	// FindHolder finds whom a certificate names, and JudgeHolder tells whether
+	// what else it says goes with that account, and whether more than a name ties
+	// them together. The latter asks nobody.
+	FindHolder(ctx context.Context, h *ldapauth.Holder) (*ldapauth.Account, error)
+	JudgeHolder(ctx context.Context, a *ldapauth.Account, h *ldapauth.Holder) (strong bool, err error)
 	// Bind sends the password to the directory, at most once.
 	Bind(ctx context.Context, a *ldapauth.Account, password secret.String) error
 	// ChangePassword sends both passwords to the directory, at most once.
@@ -86,6 +91,10 @@ type Options struct {
 	// CertificatesFrom. Nil means not at all.
 	Verifier         Verifier
 	CertificatesFrom *iprange.Set
+	// AuthoritiesFrom are the addresses from which certificates of an authority
+	// are accepted, by [certauth.Certificate].Authority less one. Nil means from
+	// all of CertificatesFrom, as for certificates of other authorities.
+	AuthoritiesFrom []*iprange.Set
 
 	// ProofTimeout bounds what it takes to know who somebody is: waiting for
 	// other attempts, finding the account and checking the password together.
@@ -121,6 +130,7 @@ type Service struct {
 
 	verifier         Verifier
 	certificatesFrom *iprange.Set
+	authoritiesFrom  []*iprange.Set
 
 	proofTimeout time.Duration
 	recheck      time.Duration
@@ -184,6 +194,7 @@ func New(o Options) (*Service, error) {
 		dataDir:          o.DataDir,
 		verifier:         o.Verifier,
 		certificatesFrom: o.CertificatesFrom,
+		authoritiesFrom:  o.AuthoritiesFrom,
 		proofTimeout:     o.ProofTimeout,
 		recheck:          o.Recheck,
 		omitGroups:       o.GroupsOnFailure == OmitGroups,
@@ -401,17 +412,33 @@ func (s *Service) byCertificate(ctx context.Context, c Certificate, remote netip
 		return nil, err
 	}
 	t.certificate, t.user = certificate, certificate.UserName
-	account, err := s.Find(ctx, certificate.UserName)
+	if !s.offersAuthority(certificate.Authority, remote) {
+		return nil, denial.New(denial.NotAllowedHere, "certificates of this authority are not accepted from this address")
+	}
+	holder := holderOf(certificate)
+	account, err := s.FindHolder(ctx, holder)
 	if err != nil {
 		return nil, fmt.Errorf("looking for the account that the certificate names: %w", err)
 	}
 	t.account = account
+	if certificate.Strong, err = s.directory.JudgeHolder(ctx, account, holder); err != nil {
+		return nil, fmt.Errorf("comparing the certificate with the account: %w", err)
+	}
 	id, err := s.admit(ctx, account, ByCertificate, t)
 	if err != nil {
 		return nil, err
 	}
 	id.Certificate = certificate
 	return id, nil
+}
+
+// offersAuthority reports whether certificates of an authority are for this
+// address.
+func (s *Service) offersAuthority(n int, remote netip.Addr) bool {
+	if n == 0 || n > len(s.authoritiesFrom) || s.authoritiesFrom[n-1] == nil {
+		return true
+	}
+	return s.authoritiesFrom[n-1].Contains(remote)
 }
 
 // bySession lets in whoever was let in before, if the account is still one that
@@ -447,6 +474,11 @@ func (s *Service) bySession(ctx context.Context, c Session, t *trail) (*Identity
 		return nil, fmt.Errorf("looking for the account of a session: %w", err)
 	}
 	t.account = account
+	if certificate != nil {
+		if certificate.Strong, err = s.directory.JudgeHolder(ctx, account, holderOf(certificate)); err != nil {
+			return nil, fmt.Errorf("comparing the certificate of a session with the account: %w", err)
+		}
+	}
 	id, err := s.admit(ctx, account, old.AuthenticatedBy, t)
 	if err != nil {
 		return nil, err

@@ -747,7 +747,7 @@ func (brokenWriter) Write([]byte) (int, error) { return 0, errors.New("disk is f
 
 func TestAuditLineOfACertificate(t *testing.T) {
 	ca, verify := authority(t)
-	d := open(t, signin.Options{Directory: &directory{accounts: staff(t)}, Verifier: verify})
+	d := open(t, signin.Options{Directory: &directory{accounts: staff(t), strong: true}, Verifier: verify})
 	leaf, err := ca.Client("jon")
 	if err != nil {
 		t.Fatal(err)
@@ -759,7 +759,7 @@ func TestAuditLineOfACertificate(t *testing.T) {
 	line := d.lastLine(t)
 	seen, _ := line["certificate"].(map[string]any)
 	if seen["subject"] != id.Certificate.Subject || seen["issuer"] != id.Certificate.Issuer || seen["serial"] != id.Certificate.Serial ||
-		seen["thumbprint"] != id.Certificate.Thumbprint || seen["rule"] != "subject_cn" || len(seen) != 5 {
+		seen["thumbprint"] != id.Certificate.Thumbprint || seen["rule"] != "subject_cn" || seen["strength"] != "strong" || len(seen) != 6 {
 		t.Errorf("certificate in the audit line: %v, want %+v", seen, id.Certificate)
 	}
 	if line["user"] != "jon" || line["account_id"] != id.ID || line["groups"] != 2.0 || line["remote"] != inside.String() {
@@ -1075,6 +1075,16 @@ func (d nobodyHome) FindByName(context.Context, string) (*ldapauth.Account, erro
 func (d nobodyHome) FindByID(context.Context, string) (*ldapauth.Account, error) {
 	d.t.Error("the directory was asked")
 	return nil, errors.New("asked")
+}
+
+func (d nobodyHome) FindHolder(context.Context, *ldapauth.Holder) (*ldapauth.Account, error) {
+	d.t.Error("the directory was asked")
+	return nil, errors.New("asked")
+}
+
+func (d nobodyHome) JudgeHolder(context.Context, *ldapauth.Account, *ldapauth.Holder) (bool, error) {
+	d.t.Error("the directory was asked")
+	return false, errors.New("asked")
 }
 
 func (d nobodyHome) Bind(context.Context, *ldapauth.Account, secret.String) error {

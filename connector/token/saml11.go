@@ -170,6 +170,8 @@ func (s *SAML11) appendAttributes(b []byte) []byte {
 		b = appendAttribute(b, passportNS, "certificate_issuer", c.Issuer)
 		b = appendAttribute(b, passportNS, "certificate_serial_number", c.Serial)
 		b = appendAttribute(b, passportNS, "certificate_thumbprint", c.Thumbprint)
+		b = appendAttribute(b, passportNS, "certificate_rule", c.Rule)
+		b = appendAttribute(b, passportNS, "certificate_strength", c.Strength())
 	}
 	return b
 }

@@ -81,6 +81,8 @@ func jon() *signin.Identity {
 			Issuer:     "CN=Fabrikam Root CA",
 			Serial:     "0a1b2c",
 			Thumbprint: strings.Repeat("ab", 32),
+			Rule:       "san_upn",
+			Strong:     true,
 		},
 	}
 }
@@ -213,6 +215,8 @@ func TestSAML11_AttributesInTheirOrder(t *testing.T) {
 		{passport, "certificate_issuer", []string{"CN=Fabrikam Root CA"}},
 		{passport, "certificate_serial_number", []string{"0a1b2c"}},
 		{passport, "certificate_thumbprint", []string{strings.Repeat("ab", 32)}},
+		{passport, "certificate_rule", []string{"san_upn"}},
+		{passport, "certificate_strength", []string{"strong"}},
 	}
 	got := attributes(verify(t, sign(t, statement(id))))
 	if diff := cmp.Diff(want, got); diff != "" {
