@@ -331,3 +331,74 @@ func TestC9_SubjectsAreComparedPartByPart(t *testing.T) {
 		}
 	}
 }
+
+// TestC12_AHolderIsLookedForInEveryDomain, but for a name with a domain, and is
+// nobody if two know one.
+func TestC12_AHolderIsLookedForInEveryDomain(t *testing.T) {
+	servers, c := twoDomains(t)
+	d := openDomains(t, c)
+	account := func(name string) *ldapauth.Account {
+		a, err := d.FindByName(t.Context(), name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return a
+	}
+	south, north := account(`FABRIKAM\jon`), account(`NORTH\jon`)
+	for _, a := range []*ldapauth.Account{south, north} {
+		for _, h := range []*ldapauth.Holder{
+			holder(ldapauth.BySID, sidOf(t, a)), holder(ldapauth.BySubject, a.DN), holder(ldapauth.ByMail, a.First("mail")),
+			holder(ldapauth.ByUserName, a.First("userPrincipalName")),
+		} {
+			h.SID = sidOf(t, a)
+			got, err := d.FindHolder(t.Context(), h)
+			if err != nil || got.ID != a.ID {
+				t.Errorf("%s: %v, %v; want %s", h.Text, got, err, a.DN)
+				continue
+			}
+			if strong, err := d.JudgeHolder(t.Context(), got, h); err != nil || !strong {
+				t.Errorf("%s: strong %v, %v", h.Text, strong, err)
+			}
+		}
+	}
+	h := holder(ldapauth.ByUserName, south.First("userPrincipalName"))
+	h.SID = sidOf(t, north)
+	a, err := d.FindHolder(t.Context(), h)
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = d.JudgeHolder(t.Context(), a, h)
+	wantReason(t, "C6: the identifier of the other domain's jon", err, denial.SIDMismatch)
+
+	for i, dn := range []string{south.DN, north.DN} {
+		if err := servers[i].Update(dn, map[string][]string{"altSecurityIdentities": {"X509:<SKI>12"}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	h = holder(ldapauth.ByIdentities, "X509:<SKI>12")
+	h.Identities = []string{"X509:<SKI>12"}
+	_, err = d.FindHolder(t.Context(), h)
+	wantReason(t, "C4: one identity in two domains", err, denial.SeveralAccounts)
+	_, err = d.FindHolder(t.Context(), holder(ldapauth.ByUserName, "jon@elsewhere.example"))
+	wantReason(t, "another forest's principal name", err, denial.NoAccount)
+}
+
+// TestAHolderWhoseEntryHidesWhatCountsIsAFault and is not let in.
+func TestAHolderWhoseEntryHidesWhatCountsIsAFault(t *testing.T) {
+	server, c := memory(t, memdir.ActiveDirectory)
+	d := open(t, c)
+	jon := find(t, d, "jon")
+	sid := holder(ldapauth.ByUserName, "jon")
+	sid.SID = sidOf(t, jon)
+	age := holder(ldapauth.ByUserName, "jon")
+	age.MustBeYounger = true
+	for attribute, h := range map[string]*ldapauth.Holder{"objectSid": sid, "whenCreated": age} {
+		if err := server.Update(jon.DN, map[string][]string{attribute: nil}); err != nil {
+			t.Fatal(err)
+		}
+		_, err := d.JudgeHolder(t.Context(), find(t, d, "jon"), h)
+		if err == nil || denial.ReasonOf(err) != "" || !strings.Contains(err.Error(), attribute) {
+			t.Errorf("without %s: %v, want a fault that names it", attribute, err)
+		}
+	}
+}
