@@ -181,7 +181,7 @@ func (s *Store) respondersOf(l *link) []*responder {
 // toAsk returns the responders to be asked about l now: none if it is too early.
 // s.mu is held.
 func (s *Store) toAsk(l *link, now time.Time) []*responder {
-	if a, ok := s.answers.find(l.question); ok && now.Before(a.again) {
+	if a, ok := s.answers.find(l.question); ok && now.Before(a.again) && (a.problem != nil || now.Before(a.until)) {
 		return nil
 	}
 	return slices.DeleteFunc(s.respondersOf(l), func(r *responder) bool { return !r.ready(now) })
@@ -257,10 +257,12 @@ func (s *Store) interrogate(l *link, responders []*responder) {
 	s.answers.put(l.question, old)
 }
 
-// timed says until when a counts, after now. A good answer that is older than the
-// one before, as some responders keep them in several places, changes nothing.
+// timed says until when a counts, after now. An answer that is older than the one
+// before, as some responders keep them in several places, changes nothing; and
+// whoever sends one from before a revocation does not undo that, though the newer
+// one has ended.
 func (s *Store) timed(a, old answer, now time.Time) answer {
-	if old.status != unknown && now.Before(old.until) && a.thisUpdate.Before(old.thisUpdate) {
+	if (old.status == revoked || old.status == good && now.Before(old.until)) && a.thisUpdate.Before(old.thisUpdate) {
 		a = old
 	}
 	a.problem, a.failures = nil, 0
@@ -388,17 +390,21 @@ func (s *Store) vouched(l *link, r *reply, now time.Time) error {
 		}
 		return r.signed.by(c.certificate.PublicKey)
 	}
+	err := errors.New("the answer is signed neither by the authority nor by a responder that it has appointed")
 	for _, der := range r.certificates {
-		c, err := x509.ParseCertificate(der)
-		if err != nil || !r.isFrom(c) {
+		c, unreadable := x509.ParseCertificate(der)
+		if unreadable != nil || !r.isFrom(c) {
 			continue
 		}
-		if err := s.appointed(l.authority, c, now); err != nil {
-			return fmt.Errorf("the answer is signed by %q, %w", nameOf(c), err)
+		// The appointment comes first: strangers can send keys with which to check
+		// a signature takes long.
+		if err = s.appointed(l.authority, c, now); err != nil {
+			err = fmt.Errorf("the answer is signed by %q, %w", nameOf(c), err)
+		} else if err = r.signed.by(c.PublicKey); err == nil {
+			return nil
 		}
-		return r.signed.by(c.PublicKey)
 	}
-	return errors.New("the answer is signed neither by the authority nor by a responder that it has appointed")
+	return err
 }
 
 // appointed returns nil if an authority has appointed the owner of c to answer
@@ -431,7 +437,7 @@ func (s *Store) stillAppointed(a *authority, c *x509.Certificate) error {
 	for _, f := range s.startLists(&l) {
 		<-f.done
 	}
-	switch st, e, from := l.byLists(s.now()); st {
+	switch st, e, from := l.byLists(s.now(), true); st {
 	case good:
 		return nil
 	case revoked:

@@ -38,7 +38,8 @@ const (
 // asked where there is none: the list is there already, and a responder would
 // have to be asked about each person. A responder that is configured for the
 // authority goes before the lists. Whoever says "revoked" is believed, be it a
-// list that has ended meanwhile.
+// list or an answer that has ended meanwhile, until something newer says
+// otherwise.
 //
 // The error is a [*denial.Error].
 func (s *Store) Check(ctx context.Context, p *Path) (Result, error) {
@@ -109,18 +110,20 @@ func (s *Store) judge(l *link, now time.Time, final bool) (status, *denial.Error
 	if l.authority == nil {
 		return unknown, denial.New(denial.RevocationUnknown, "there are more than %d authorities; the lists of no further one are kept", maxAuthorities)
 	}
-	byList, e, from := l.byLists(now)
+	byList, e, from := l.byLists(now, final)
 	if byList == revoked {
 		s.inUse(l, now, answer{}, false)
 		return revoked, denial.New(denial.Revoked, "%s %s: %s", l.describe(), e.text(), from.name())
 	}
 	a, asked := s.answers.find(l.question)
 	counts := asked && now.Before(a.until)
-	if counts && a.status == revoked {
-		s.inUse(l, now, a, asked)
-		return revoked, denial.New(denial.Revoked, "%s %s: the responder %s", l.describe(), a.entry.text(), a.by)
-	}
 	s.inUse(l, now, a, asked)
+	if a.status == revoked && (counts || byList != good || !from.thisUpdate.After(a.thisUpdate)) {
+		if counts || final {
+			return revoked, denial.New(denial.Revoked, "%s %s: the responder %s", l.describe(), a.entry.text(), a.by)
+		}
+		return unknown, nil // a newer answer may take it back
+	}
 	switch {
 	case counts && a.status == good && (final || now.Before(a.due)):
 		return good, nil
@@ -143,7 +146,7 @@ func (s *Store) judge(l *link, now time.Time, final bool) (status, *denial.Error
 // certificates named are none: the answer would depend on who came before.
 func (l *link) hasSource() bool {
 	h := l.authority.held.Load()
-	return len(l.lists) > 0 || len(l.responders) > 0 || l.problem != "" || l.authority.configured != nil || h.problem != nil ||
+	return len(l.lists) > 0 || len(l.responders) > 0 || l.problem != "" || l.authority.configured != nil || h.problem != nil || h.parts ||
 		slices.ContainsFunc(h.files, func(f *list) bool { return candidate{f, allReasons}.speaksOf(l) })
 }
 
@@ -191,26 +194,67 @@ func share(a, b []string) bool {
 }
 
 // byLists says what the lists say of l. It is good if lists that are current and
-// together cover every reason do not have it (RFC 5280, section 6.3.3).
-func (l *link) byLists(now time.Time) (status, entry, *list) {
+// together cover every reason do not have it (RFC 5280, section 6.3.3). The list
+// is the one that revokes, or the oldest of those that cover. Before it is final,
+// nothing but its own lists speaks of l: until they are there nobody can tell
+// which is newer.
+func (l *link) byLists(now time.Time, final bool) (status, entry, *list) {
 	var room [4]candidate
 	all := l.candidates(room[:0])
 	var covered reasons
+	var oldest *list
+	var latest time.Time // when the newest was made that has been looked at
 	for _, c := range all {
 		if !newest(c.list, all) {
 			continue
 		}
-		if e, from, ok := c.find(l, now); ok {
+		d := c.deltaTo(l.authority.held.Load().deltas)
+		e, from, ok := c.find(d, l, now)
+		if ok {
 			return revoked, e, from
 		}
-		if c.current(now) {
-			covered |= c.reasons & c.scope.reasons
+		for _, used := range []*list{c.list, d} {
+			if used != nil && used.thisUpdate.After(latest) {
+				latest = used.thisUpdate
+			}
+		}
+		if !c.current(now) {
+			continue
+		}
+		covered |= c.reasons & c.scope.reasons
+		if oldest == nil || c.thisUpdate.Before(oldest.thisUpdate) {
+			oldest = c.list
+		}
+	}
+	if oldest != nil || final {
+		if e, from, ok := l.findElsewhere(latest); ok {
+			return revoked, e, from
 		}
 	}
 	if covered == allReasons {
-		return good, entry{}, nil
+		return good, entry{}, oldest
 	}
 	return unknown, entry{}, nil
+}
+
+// findElsewhere looks l up in all that its authority has signed after a time: the
+// lists of places that only others name, and delta lists to a full list that has
+// not come yet. A serial number means one certificate, wherever it stands. Such
+// lists revoke only. They need not be complete, so that they do not have a
+// certificate says nothing.
+func (l *link) findElsewhere(after time.Time) (entry, *list, bool) {
+	h := l.authority.held.Load()
+	for _, lists := range [...][]*list{h.complete, h.deltas} {
+		for _, other := range lists {
+			if !other.thisUpdate.After(after) {
+				continue
+			}
+			if e, ok := other.entries.find(l.serial); ok && e.reason != removed {
+				return e, other, true
+			}
+		}
+	}
+	return entry{}, nil, false
 }
 
 // current reports whether now is in the time of l.
@@ -218,11 +262,11 @@ func (l *list) current(now time.Time) bool {
 	return now.Before(l.nextUpdate) && now.Add(skew).After(l.thisUpdate)
 }
 
-// find looks l up in the list and in the delta list to it. One that has ended can
+// find looks l up in the list and in d, the delta list to it, if there is one. One that has ended can
 // still revoke, or keeping its successor away would undo that; it cannot take a
 // certificate off the full list.
-func (c candidate) find(l *link, now time.Time) (entry, *list, bool) {
-	if d := c.deltaTo(l.authority.held.Load().deltas); d != nil {
+func (c candidate) find(d *list, l *link, now time.Time) (entry, *list, bool) {
+	if d != nil {
 		if e, ok := d.entries.find(l.serial); ok && (e.reason != removed || d.current(now)) {
 			return e, d, e.reason != removed
 		}

@@ -306,10 +306,12 @@ func TestADeltaListThatTheListNames(t *testing.T) {
 
 func TestADeltaListOfAnotherBaseChangesNothing(t *testing.T) {
 	for name, list := range map[string]func(*world, ...*big.Int) []byte{
-		"of a later one": func(w *world, n ...*big.Int) []byte { return w.listOf(w.ca, 12, mods(delta(t, 11)), n...) },
-		"that is older":  func(w *world, n ...*big.Int) []byte { return w.listOf(w.ca, 9, mods(delta(t, 8)), n...) },
-		"of other scope": func(w *world, n ...*big.Int) []byte {
-			return w.listOf(w.ca, 12, mods(delta(t, 10), scope("", 1)), n...)
+		"of a later one, and before the list": func(w *world, n ...*big.Int) []byte {
+			return w.listOf(w.ca, 12, mods(delta(t, 11), w.during(-2*time.Hour, time.Hour)), n...)
+		},
+		"that is older": func(w *world, n ...*big.Int) []byte { return w.listOf(w.ca, 9, mods(delta(t, 8)), n...) },
+		"of other scope, and before the list": func(w *world, n ...*big.Int) []byte {
+			return w.listOf(w.ca, 12, mods(delta(t, 10), scope("", 1), w.during(-2*time.Hour, time.Hour)), n...)
 		},
 		"that is forged": func(w *world, n ...*big.Int) []byte {
 			return w.listOf(must(testca.New("Issuing"))(t), 12, mods(delta(t, 10)), n...)

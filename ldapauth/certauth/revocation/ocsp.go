@@ -335,7 +335,7 @@ func (r *reply) isFrom(c *x509.Certificate) bool {
 }
 
 // about returns what r says of a certificate of the authority. If it says several
-// things, "revoked" counts.
+// things, "revoked" counts before "unknown", and that before "good".
 func (r *reply) about(authority *x509.Certificate, serial []byte) (single, bool) {
 	var found single
 	ok := false
@@ -347,7 +347,7 @@ func (r *reply) about(authority *x509.Certificate, serial []byte) (single, bool)
 		if err != nil || !bytes.Equal(s.nameHash, name) || !bytes.Equal(s.keyHash, key) {
 			continue
 		}
-		if !ok || s.status == revoked {
+		if !ok || s.status == revoked || s.status == unknown && found.status == good {
 			found, ok = s, true
 		}
 	}

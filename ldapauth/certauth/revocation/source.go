@@ -110,20 +110,27 @@ func (s *Store) sourcesOf(l *link) []*source {
 }
 
 // start starts to fetch the list of src, if it is due. It returns what is under
-// way, nil if nothing is.
+// way, nil if nothing is. One that worked and has no list that counts is due, as
+// after [Store.forget], or when the clock was put right or the machine slept.
 func (s *Store) start(src *source) *flight {
 	src.mu.Lock()
 	defer src.mu.Unlock()
 	if src.flight != nil {
 		return src.flight
 	}
-	if s.now().Before(src.next) {
+	if now := s.now(); now.Before(src.next) && (src.failures > 0 || src.current(now)) {
 		return nil
 	}
 	f := &flight{make(chan struct{})}
 	src.flight = f
 	s.launch(f, func() { s.fly(src) })
 	return f
+}
+
+// current reports whether src has a list that counts now.
+func (src *source) current(now time.Time) bool {
+	l := src.list.Load()
+	return l != nil && l.current(now)
 }
 
 // fly fetches the list of src: at the first time from the cache, else from where
@@ -133,7 +140,8 @@ func (s *Store) fly(src *source) {
 	s.keep(src)
 	s.mu.Unlock()
 	err := s.get(src)
-	if l := src.list.Load(); l != nil && !src.delta {
+	l := src.list.Load() // once: see forget
+	if l != nil && !src.delta {
 		for _, d := range s.deltasOf(src, l) {
 			d.used.Store(src.used.Load())
 			if f := s.start(d); f != nil {
@@ -157,7 +165,9 @@ func (s *Store) fly(src *source) {
 	}
 	src.failures = 0
 	src.problem.Store(nil)
-	src.next = src.fetched.Add(s.until(src.list.Load(), now))
+	if l != nil {
+		src.next = src.fetched.Add(s.until(l, now))
+	}
 }
 
 // report logs that src failed: the first time aloud, then softly.

@@ -89,6 +89,7 @@ type held struct {
 	files    []*list // full lists from files
 	complete []*list // full lists from distribution points that are for all its certificates
 	deltas   []*list
+	parts    bool          // some of these are from files
 	problem  *denial.Error // a file that claims to be the authority's and is not
 }
 
@@ -318,6 +319,7 @@ func (s *Store) rebuild(a *authority) {
 			continue
 		}
 		add(f.list, &h.files)
+		h.parts = len(h.deltas) > 0
 	}
 	for _, src := range s.sources {
 		if l := src.list.Load(); src.authority == a && l != nil && (l.delta() || l.scope.raw == "") {
@@ -475,9 +477,10 @@ func (s *Store) forget() {
 }
 
 // newest reports whether none of the others supersedes l: has its scope and came
-// later.
+// later. Of two that came before each other, because their numbers say so and
+// their times do not, none does: what either revokes is revoked.
 func newest(l *list, others []candidate) bool {
 	return !slices.ContainsFunc(others, func(o candidate) bool {
-		return o.list != l && o.scope.raw == l.scope.raw && l.older(o.list)
+		return o.list != l && o.scope.raw == l.scope.raw && l.older(o.list) && !o.older(l)
 	})
 }
