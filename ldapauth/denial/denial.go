@@ -67,6 +67,14 @@ const (
 	BadCertificate Reason = "bad_certificate" // too large, too deep or otherwise not to be worked with
 )
 
+// Reasons that concern whether a certificate belongs to the account whose name it
+// bears.
+const (
+	SIDMismatch      Reason = "sid_mismatch"       // its security identifier is another account's
+	WeakMapping      Reason = "weak_mapping"       // require_strong, and nothing but a name ties it to the account
+	OlderThanAccount Reason = "older_than_account" // it was issued before the account was made
+)
+
 // Reasons that concern whether a certificate, or one of its issuers, has been
 // taken back by its authority.
 const (
@@ -84,14 +92,6 @@ const (
 	OCSPBadAnswer      Reason = "ocsp_bad_answer"      // by the wrong signer, to another question, for another certificate
 )
 
-// Reasons that concern whether a certificate belongs to the account whose name it
-// bears.
-const (
-	SIDMismatch      Reason = "sid_mismatch"       // its security identifier is another account's
-	WeakMapping      Reason = "weak_mapping"       // require_strong, and nothing but a name ties it to the account
-	OlderThanAccount Reason = "older_than_account" // it was issued before the account was made
-)
-
 // Reasons lists every reason, for tables and for the tests that hold pages and
 // documentation complete.
 func Reasons() []Reason { return slices.Clone(reasons) }
@@ -101,9 +101,9 @@ var reasons = []Reason{
 	AccountDisabled, AccountExpired, AccountLocked, PasswordExpired, MustChangePassword, OutsideHours, NotAtThisComputer, DeniedGroup,
 	PasswordTooShort, PasswordTooSimple, PasswordUsedBefore, PasswordTooYoung, PasswordNotAccepted, ChangeNotAllowed,
 	Untrusted, Expired, NotYetValid, WrongUsage, WeakKey, WeakSignature, AmbiguousName, BadName, WrongPolicy, BadCertificate,
+	SIDMismatch, WeakMapping, OlderThanAccount,
 	Revoked, RevocationUnknown, NoRevocationSource, CRLExpired, CRLUnreachable, CRLUnusable, CRLBadSignature, CRLReplayed,
 	OCSPUnreachable, OCSPExpired, OCSPUnknown, OCSPBadAnswer,
-	SIDMismatch, WeakMapping, OlderThanAccount,
 }
 
 // Error reports that a user was turned away.
