@@ -2,16 +2,16 @@ package main
 
 import (
 	"context"
-	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
 	"net"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"testing"
+	"time"
 
 	"adconnector/ldapauth/dirtest"
 	"adconnector/ldapauth/memdir"
@@ -43,6 +43,7 @@ func (t testMain) Run() int { return dirtest.Main(t.m) }
 //
 //	exits CODE PROGRAM ARG…    the program ends with exactly this exit code
 //	certificates FOLDER        writes ca.crt, server.crt, server.key for localhost
+//	mallory FILE               writes an expired self-signed certificate full of what terminals obey
 //	directory FILE             starts a directory with the sample company and writes a configuration for it
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -52,6 +53,7 @@ func TestScripts(t *testing.T) {
 			"exits":        exits,
 			"certificates": certificates,
 			"directory":    directory,
+			"mallory":      mallory,
 		},
 	})
 }
@@ -84,26 +86,31 @@ func certificates(ts *testscript.TestScript, neg bool, args []string) {
 
 // writeCertificates makes a CA and a server certificate for localhost.
 func writeCertificates(dir string) error {
-	ca, err := testca.New("Script CA")
+	kit, err := testca.NewKit(testca.Order{CommonName: "Script CA", Hosts: []string{"localhost"}})
 	if err != nil {
-		return err
-	}
-	leaf, err := ca.Server("localhost")
-	if err != nil {
-		return err
-	}
-	if _, err := tls.X509KeyPair(leaf.CertPEM(), leaf.KeyPEM()); err != nil {
 		return err
 	}
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
-	for name, data := range map[string][]byte{"ca.crt": ca.PEM(), "server.crt": leaf.CertPEM(), "server.key": leaf.KeyPEM()} {
-		if err := os.WriteFile(filepath.Join(dir, name), data, 0o600); err != nil {
-			return err
-		}
+	return kit.Write(dir)
+}
+
+// bad is what terminals obey.
+const bad = "\x1b]0;owned\x07\x1b[2J\u009b31m\u202egnp.exe\U000e0041\r\n\tmallory"
+
+func mallory(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: mallory FILE")
 	}
-	return nil
+	leaf, err := testca.SelfSigned(bad, func(c *x509.Certificate) {
+		c.EmailAddresses = []string{"mallory\x1b[2J@example.com"}
+		c.Issuer.Organization = []string{bad}
+		c.Subject.Organization = []string{bad}
+		c.NotBefore, c.NotAfter = time.Now().Add(-2*time.Hour), time.Now().Add(-time.Hour)
+	})
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), leaf.CertPEM(), 0o600))
 }
 
 // directory starts a directory in memory that ends with the script. Besides the
@@ -113,7 +120,6 @@ func directory(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: directory FILE")
 	}
 	const base = "DC=fabrikam,DC=example"
-	const bad = "\x1b]0;owned\x07\x1b[2J\u009b31m\u202egnp.exe\U000e0041\r\n\tmallory"
 	entries := append(memdir.Sample(base), memdir.Entry{DN: "CN=Mallory,OU=Staff," + base, Attributes: map[string][]string{
 		"objectClass": {"top", "person", "organizationalPerson", "user"}, "sAMAccountName": {"mallory"}, "userAccountControl": {"512"},
 		"pwdLastSet": {"133500000000000000"}, "displayName": {bad}, "mail": {bad}, "userWorkstations": {bad},

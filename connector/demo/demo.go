@@ -144,39 +144,22 @@ func (d *demo) start(ctx context.Context) error {
 
 // makeCertificates writes what browsers and the connector load from files.
 func (d *demo) makeCertificates() error {
-	var err error
-	if d.ca, err = testca.New("adconnector demo CA"); err != nil {
-		return err
-	}
-	d.roots = x509.NewCertPool()
-	d.roots.AddCert(d.ca.Certificate)
-	server, err := d.ca.Server("localhost", loopback4.String(), loopback6.String())
+	kit, err := testca.NewKit(testca.Order{
+		CommonName: "adconnector demo CA",
+		Hosts:      []string{"localhost", loopback4.String(), loopback6.String()},
+		Users:      []string{"jon", "dora"}, // dora's account is disabled
+		Password:   pfxPassword,
+	})
 	if err != nil {
 		return err
 	}
-	files := map[string][]byte{
-		"ca.crt": d.ca.PEM(), "server.crt": server.CertPEM(), "server.key": server.KeyPEM(),
-		"ldap-password": []byte(memdir.ServicePassword + "\n"),
+	d.ca, d.jon = kit.CA, kit.People["jon"]
+	d.roots = x509.NewCertPool()
+	d.roots.AddCert(d.ca.Certificate)
+	if err := kit.Write(d.dir); err != nil {
+		return err
 	}
-	for _, name := range []string{"jon", "dora"} { // dora's account is disabled
-		leaf, err := d.ca.Client(name)
-		if err != nil {
-			return err
-		}
-		if name == "jon" {
-			d.jon = leaf
-		}
-		if files[name+".pfx"], err = leaf.PFX(pfxPassword); err != nil {
-			return err
-		}
-		files[name+".crt"], files[name+".key"] = leaf.CertPEM(), leaf.KeyPEM()
-	}
-	for name, data := range files {
-		if err := os.WriteFile(d.path(name), data, 0o600); err != nil {
-			return err
-		}
-	}
-	return nil
+	return os.WriteFile(d.path("ldap-password"), []byte(memdir.ServicePassword+"\n"), 0o600)
 }
 
 func (d *demo) path(name string) string { return filepath.Join(d.dir, name) }
