@@ -54,6 +54,7 @@ func Check(ctx context.Context, c *Config, found func(Finding)) {
 	k.dataDir()
 	k.auditFile()
 	k.anchors()
+	k.listed()
 	k.revocation()
 	k.directory(ctx)
 	k.relyingParties()
@@ -193,6 +194,32 @@ func (k *check) anchors() {
 		for _, c := range anchors.Certificates() {
 			k.validity(fmt.Sprintf("%s: %s in %s", key, c.Subject, f), c)
 		}
+	}
+}
+
+// listed looks at the certificates that are accepted as they are. It comes after
+// anchors.
+func (k *check) listed() {
+	c := k.config.Certificate
+	if c == nil {
+		return
+	}
+	if c.Accept == "self_signed" && len(c.CAFiles) > 0 {
+		k.say(Warning, "certificate.ca_files: has no effect while accept is self_signed: write accept: all if these authorities' certificates shall be accepted too")
+	}
+	listed, err := certauth.LoadListed(&c.Config)
+	if err != nil {
+		for _, e := range setting.Split(err) {
+			k.say(Failure, "certificate.%v", e)
+		}
+		return
+	}
+	for _, l := range listed.Certificates() {
+		whose := ""
+		if l.User != "" {
+			whose = ", the certificate of " + l.User + ","
+		}
+		k.validity(fmt.Sprintf("certificate.self_signed_files: %s in %s%s", l.Subject, l.File, whose), l.Certificate)
 	}
 }
 

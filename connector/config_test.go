@@ -84,6 +84,9 @@ func TestConfigMistakes(t *testing.T) {
 	}{
 		{"misspelt key", "sesion: {lifetime: 1h}", []string{"5:1: sesion: unknown key; did you mean session?"}},
 		{"letters swapped", "session: {lifetiem: 1h}", []string{"5:11: session.lifetiem: unknown key; did you mean lifetime?"}},
+		{"misspelt key of what may be one value", "certificate: {ip_ranges: [10.0.0.0/8], ca_files: [a], accept: all, self_signed_files: [a, {fiel: b}]}", []string{"5:92: certificate.self_signed_files[1].fiel: unknown key; did you mean file?"}},
+		{"a list for what may be one value", "certificate: {ip_ranges: [10.0.0.0/8], ca_files: [a], accept: all, self_signed_files: [[a]]}", []string{"5:88: certificate.self_signed_files[0]: must be a section"}},
+		{"true for what may be one value", "certificate: {ip_ranges: [10.0.0.0/8], ca_files: [a], accept: all, self_signed_files: [true]}", []string{"5:88: certificate.self_signed_files[0]: must be a text"}},
 		{"misspelt and required", "wsfed: {isuer: x, relying_partys: []}", []string{"5:9: wsfed.isuer: unknown key; did you mean issuer?", "5:19: wsfed.relying_partys: unknown key; did you mean relying_parties?"}},
 		{"letters of a short key swapped", "log: {leevl: info}", []string{"5:7: log.leevl: unknown key; did you mean level?"}},
 		{"any two letters swapped", "lpad: {}", []string{"5:1: lpad: unknown key; did you mean ldap?"}},

@@ -115,6 +115,7 @@ func New(ctx context.Context, c *Config, o Options) (_ *Connector, err error) {
 	}
 	certificate, certErr := conn.loadServerCertificate(base)
 	anchors, anchorErr := conn.loadAnchors()
+	listed, listedErr := conn.loadListed()
 	directory, ldapErr := ldapauth.NewDomains(c.LDAP, ldapauth.Options{Log: o.Log, CheckFile: private.Check, ReadSecret: readSecretAgain})
 	if ldapErr != nil {
 		ldapErr = fmt.Errorf("ldap: %w", ldapErr)
@@ -122,15 +123,16 @@ func New(ctx context.Context, c *Config, o Options) (_ *Connector, err error) {
 	conn.directory = directory
 	store, revocationErr := conn.openRevocation(anchors, dir)
 	conn.revocation = store
-	if err := errors.Join(dirErr, certErr, anchorErr, ldapErr, revocationErr); err != nil {
+	if err := errors.Join(dirErr, certErr, anchorErr, listedErr, ldapErr, revocationErr); err != nil {
 		return nil, err
 	}
 
 	if c.Certificate != nil {
 		conn.verifier = certauth.New(c.Certificate.verifier(), anchors)
 		conn.verifier.Revocation = conn.revocation
+		conn.verifier.SetListed(listed)
 	}
-	if err := conn.makeFront(certificate, anchors); err != nil {
+	if err := conn.makeFront(certificate); err != nil {
 		return nil, err
 	}
 	service, err := conn.makeService(o.Audit, dir)
@@ -152,7 +154,7 @@ func New(ctx context.Context, c *Config, o Options) (_ *Connector, err error) {
 	}
 	if conn.control, err = control.Listen(ctx, dir); err != nil {
 		// People can sign in without it.
-		conn.log.Warn("the throttle command will not work", "err", err)
+		conn.log.Warn("the commands throttle and certs cannot ask this connector", "err", err)
 	}
 	return conn, nil
 }
@@ -287,7 +289,7 @@ func namesOf(leaf *x509.Certificate) string {
 }
 
 func (c *Connector) loadAnchors() (*certauth.Anchors, error) {
-	if c.config.Certificate == nil {
+	if c.config.Certificate == nil || len(c.config.Certificate.caFiles()) == 0 { // which accept: self_signed allows
 		return nil, nil
 	}
 	v := c.config.Certificate.verifier()
@@ -300,15 +302,29 @@ func (c *Connector) loadAnchors() (*certauth.Anchors, error) {
 	return anchors, nil
 }
 
-func (c *Connector) makeFront(certificate *tls.Certificate, anchors *certauth.Anchors) error {
+// loadListed returns the certificates that are accepted as they are.
+func (c *Connector) loadListed() (*certauth.Listed, error) {
+	if c.config.Certificate == nil {
+		return nil, nil
+	}
+	listed, err := certauth.LoadListed(&c.config.Certificate.Config)
+	if err != nil {
+		var p setting.Problems
+		p.Under("certificate", err)
+		return nil, p.Err()
+	}
+	return listed, nil
+}
+
+func (c *Connector) makeFront(certificate *tls.Certificate) error {
 	o := front.Options{
 		Certificate: certificate,
 		MinVersion:  c.config.TLS.MinVersion,
 		Log:         c.log,
 	}
-	if anchors != nil {
+	if c.verifier != nil {
 		o.Ranges = iprange.New(c.config.Certificate.IPRanges)
-		o.ClientCAs = anchors.Pool()
+		o.ClientCAs = c.verifier.Names()
 	}
 	var err error
 	c.front, err = front.New(o)

@@ -51,7 +51,7 @@ func TestAConnectorRunsWithoutItsSocket(t *testing.T) {
 	long := strings.Repeat("x", 100)
 	r.configure("data_dir: data", "data_dir: "+long)
 	r.start()
-	if text := r.log.String(); !strings.Contains(text, "the throttle command will not work") || !strings.Contains(text, "shorter data_dir") {
+	if text := r.log.String(); !strings.Contains(text, "the commands throttle and certs cannot ask") || !strings.Contains(text, "shorter data_dir") {
 		t.Errorf("log:\n%s", text)
 	}
 	r.mustSignIn(r.browser(outside, nil), "jon", d.password)

@@ -17,6 +17,7 @@ func (c *Connector) watchFiles(every time.Duration) {
 	c.watcher.Add(paths(t.CertFile, t.KeyFile, t.PFXFile, t.PFXPasswordFile), c.reloadServerCertificate)
 	if c.config.Certificate != nil {
 		c.watcher.Add(paths(c.config.Certificate.caFiles()...), c.reloadAnchors)
+		c.watcher.Add(paths(c.config.Certificate.ListedFiles()...), c.reloadListed)
 		c.watcher.Add(paths(c.config.Certificate.Revocation.CRLFiles...), c.reloadLists)
 	}
 }
@@ -42,8 +43,19 @@ func (c *Connector) reloadAnchors() {
 		return
 	}
 	c.verifier.SetAnchors(anchors)
-	c.front.SetClientCAs(anchors.Pool())
+	c.front.SetClientCAs(c.verifier.Names())
 	c.log.Info("trust anchors replaced", "count", len(anchors.Certificates()))
+}
+
+func (c *Connector) reloadListed() {
+	listed, err := c.loadListed()
+	if err != nil {
+		c.log.Error("the changed files with self-signed certificates do not work; the certificates before stay in use", "err", err)
+		return
+	}
+	c.verifier.SetListed(listed)
+	c.front.SetClientCAs(c.verifier.Names())
+	c.log.Info("self-signed certificates replaced", "count", len(listed.Certificates()))
 }
 
 func (c *Connector) reloadLists() {

@@ -77,8 +77,7 @@ func (k *check) revocation() {
 	if c.OnUnknown == revocation.Allow {
 		k.say(Warning, "%s.on_unknown: allow: while no revocation list or answer can be had, revoked certificates open the door; the audit line of each such sign-in has revocation_unknown", revocationKey)
 	}
-	v := k.config.Certificate.verifier()
-	anchors, err := v.LoadAnchors()
+	anchors, err := (&Connector{config: k.config}).loadAnchors()
 	if err != nil {
 		return // has been told
 	}

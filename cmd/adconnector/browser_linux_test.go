@@ -109,6 +109,13 @@ func browserTests() []struct {
 		{"inside with a certificate: signed in without a page", "in", "jon", []step{
 			{Open: request, Want: "^app: jon by certificate, context \"><b>context$", Shot: "app-certificate"},
 		}},
+		{"inside with a self-signed certificate that is listed: signed in without a page", "in", "kiosk", []step{
+			{Open: request, Want: "^app: jon by certificate", Shot: "app-self-signed"},
+			{Open: loginURL + "/", Want: "(?is)Jon Smith.*certificate"},
+		}},
+		{"inside with a self-signed certificate that is not listed: it is not offered", "in", "stray", []step{
+			{Open: request, Want: "(?i)password", Not: "(?i)CN=stray|^app:"},
+		}},
 		{"outside with the same certificate: the form", "out", "jon", []step{
 			{Open: request, Want: "(?i)password", Not: "(?i)certificate", Shot: "form"},
 			{Type: "jon", Into: "input[name=username]"},
@@ -192,13 +199,25 @@ func newBrowserLab(t *testing.T) *browserLab {
 		}
 		lab.home(t, name, leaf)
 	}
+	for _, name := range []string{"kiosk", "stray"} {
+		leaf, err := testca.SelfSigned(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		lab.write(t, name+".crt", leaf.CertPEM())
+		lab.home(t, name, leaf)
+	}
 	lab.write(t, "ldap-password", []byte(directory.BindPassword))
 	lab.write(t, "adconnector.yaml", fmt.Appendf(nil, `
 url: %s
 data_dir: data
 site_name: The Lab
 tls: {cert_file: server.crt, key_file: server.key}
-certificate: {ip_ranges: [10.77.1.0/24], ca_files: [ca.crt]}
+certificate:
+  ip_ranges: [10.77.1.0/24]
+  ca_files: [ca.crt]
+  accept: all
+  self_signed_files: [{file: kiosk.crt, user: jon}]
 password: {}
 ldap:
   urls: [%q]

@@ -21,7 +21,7 @@ func holderOf(c *certauth.Certificate) *ldapauth.Holder {
 	h := &ldapauth.Holder{
 		By: foundBy[c.Rule], Text: c.UserName, Filter: c.Filter, SID: c.SID,
 		Identities: c.Identities, WeakIdentities: c.WeakIdentities,
-		IssuedAt: c.NotBefore, MustBeStrong: c.MustBeStrong, MustBeYounger: c.MustBeYounger,
+		Pinned: c.Rule == certauth.RuleListed, IssuedAt: c.NotBefore, MustBeStrong: c.MustBeStrong, MustBeYounger: c.MustBeYounger,
 	}
 	if o := c.Other; o != nil {
 		h.Also = &ldapauth.Holder{By: foundBy[o.Rule], Text: o.Text, Filter: o.Filter}

@@ -128,13 +128,9 @@ func (a *Anchors) Certificates() []*x509.Certificate {
 
 // readAnchors reads one file. Its errors lead with the file's name.
 func readAnchors(file string) ([]*x509.Certificate, error) {
-	data, err := os.ReadFile(file)
+	certs, err := readCertificates(file)
 	if err != nil {
-		return nil, fmt.Errorf("%w: correct the path, or let the service's account read the file", err)
-	}
-	certs, err := parseAnchors(data)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
+		return nil, err
 	}
 	for _, c := range certs {
 		if err := checkAnchor(c); err != nil {
@@ -144,12 +140,28 @@ func readAnchors(file string) ([]*x509.Certificate, error) {
 	return certs, nil
 }
 
-// parseAnchors reads PEM if there is any sign of it, else DER.
-func parseAnchors(data []byte) ([]*x509.Certificate, error) {
+// readCertificates reads all certificates of a file. Its errors lead with the
+// file's name.
+func readCertificates(file string) ([]*x509.Certificate, error) {
+	data, err := os.ReadFile(file)
+	if err != nil {
+		return nil, fmt.Errorf("%w: correct the path, or let the service's account read the file", err)
+	}
+	certs, err := ParseCertificates(data)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", file, err)
+	}
+	return certs, nil
+}
+
+// ParseCertificates reads what a file with certificates holds: PEM if there is
+// any sign of it, else DER. Whatever else is in it is an error, which is written
+// to stand behind the file's name.
+func ParseCertificates(data []byte) ([]*x509.Certificate, error) {
 	const begin = "-----BEGIN "
 	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")) // some Windows editors put this first
 	if len(bytes.TrimSpace(data)) == 0 {
-		return nil, errors.New("is empty: put the authority's certificate there, or remove the file from the list")
+		return nil, errors.New("is empty: put the certificate there, or remove the file from the list")
 	}
 	blocks := bytes.Count(data, []byte(begin))
 	if blocks == 0 {

@@ -19,16 +19,24 @@ import (
 	"adconnector/ldapauth/setting"
 )
 
-// acceptChained is what accept may say.
-const acceptChained = "chained"
+// What the settings may say.
+const (
+	acceptChained    = "chained"
+	acceptSelfSigned = "self_signed"
+	acceptAll        = "all"
+)
 
 // Config says which certificates are accepted and whom they name.
 type Config struct {
 	// CAFiles are the trust anchors: PEM or DER, roots and intermediates.
 	// There is no default: system roots never vouch for a user.
 	CAFiles []setting.File `yaml:"ca_files"`
-	// Accept is "chained": a chain to one of CAFiles.
+	// Accept is "chained", with a chain to one of CAFiles; "self_signed", which
+	// is one of SelfSignedFiles; or "all", which is both.
 	Accept string `yaml:"accept"`
+	// SelfSignedFiles are certificates that are accepted as they are, byte for
+	// byte.
+	SelfSignedFiles []ListedFile `yaml:"self_signed_files"`
 	// CheckUsage demands client authentication (or smart-card logon) in the
 	// extended key usage and digitalSignature in the key usage, when present.
 	// It also refuses a CA certificate as a user's.
@@ -73,7 +81,7 @@ func DefaultConfig() Config {
 // does not open files; [LoadAnchors] and [revocation.Open] do.
 func (c *Config) Validate() error {
 	var p setting.Problems
-	if len(c.CAFiles) == 0 && len(c.Authorities) == 0 {
+	if len(c.CAFiles) == 0 && len(c.Authorities) == 0 && c.Accept != acceptSelfSigned {
 		p.Addf("ca_files", "required: list the files with the certificates of the authorities that issue your users' certificates")
 	}
 	for i, file := range c.CAFiles {
@@ -81,9 +89,7 @@ func (c *Config) Validate() error {
 			p.Addf(fmt.Sprintf("ca_files[%d]", i), "is empty: write the path of a certificate file, or remove the entry")
 		}
 	}
-	if c.Accept != acceptChained {
-		p.Addf("accept", "%q is not known: write %q, or leave it out", c.Accept, acceptChained)
-	}
+	c.validateListed(&p)
 	if len(c.UserName) == 0 {
 		p.Addf("user_name", "must hold at least one rule: write [%s], or leave it out", RuleSubjectCN)
 	}
@@ -92,6 +98,26 @@ func (c *Config) Validate() error {
 	c.validateAuthorities(&p)
 	p.Under("revocation", c.Revocation.Validate())
 	return p.Err()
+}
+
+func (c *Config) validateListed(p *setting.Problems) {
+	switch {
+	case c.Accept != acceptChained && c.Accept != acceptSelfSigned && c.Accept != acceptAll:
+		p.Addf("accept", "%q is not known: write %s, %s or %s", c.Accept, acceptChained, acceptSelfSigned, acceptAll)
+	case c.Accept == acceptChained && len(c.SelfSignedFiles) > 0:
+		p.Addf("self_signed_files", "has no effect while accept is %s: write accept: %s, or accept: %s if nobody else shall get in", acceptChained, acceptAll, acceptSelfSigned)
+	case c.Accept != acceptChained && len(c.SelfSignedFiles) == 0:
+		p.Addf("self_signed_files", "required with accept: %s: list the files with the certificates that shall be accepted", c.Accept)
+	}
+	for i, entry := range c.SelfSignedFiles {
+		key := fmt.Sprintf("self_signed_files[%d]", i)
+		if entry.File == "" {
+			p.Addf(key+".file", "required: write the path of a certificate file, or remove the entry")
+		}
+		if err := checkUser(entry.User); err != nil {
+			p.Addf(key+".user", "%v", err)
+		}
+	}
 }
 
 // Certificate is what a verified certificate says, for the audit line, the

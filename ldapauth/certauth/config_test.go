@@ -29,7 +29,20 @@ func TestValidateReportsEveryMistakeUnderItsKey(t *testing.T) {
 		want   []string // the keys, each with a word of the text
 	}{
 		{"an empty path", func(c *certauth.Config) { c.CAFiles = append(c.CAFiles, "") }, []string{"ca_files[1]: is empty"}},
-		{"accept of a later version", func(c *certauth.Config) { c.Accept = "self_signed" }, []string{`accept: "self_signed" is not known: write "chained"`}},
+		{"accept of nobody", func(c *certauth.Config) { c.Accept = "any" }, []string{`accept: "any" is not known: write chained, self_signed or all`}},
+		{"self-signed and none listed", func(c *certauth.Config) { c.Accept = "self_signed" }, []string{"self_signed_files: required with accept: self_signed"}},
+		{"all and none listed", func(c *certauth.Config) { c.Accept = "all" }, []string{"self_signed_files: required with accept: all"}},
+		{"listed and not accepted", func(c *certauth.Config) { c.SelfSignedFiles = []certauth.ListedFile{{File: "a.crt"}} }, []string{"self_signed_files: has no effect while accept is chained: write accept: all"}},
+		{"all without an authority", func(c *certauth.Config) {
+			c.Accept, c.CAFiles, c.SelfSignedFiles = "all", nil, []certauth.ListedFile{{File: "a.crt"}}
+		}, []string{"ca_files: required"}},
+		{"self-signed without an authority", func(c *certauth.Config) {
+			c.Accept, c.CAFiles, c.SelfSignedFiles = "self_signed", nil, []certauth.ListedFile{{File: "a.crt", User: `CORP\jon`}}
+		}, nil},
+		{"an entry without a file", func(c *certauth.Config) { c.Accept, c.SelfSignedFiles = "all", []certauth.ListedFile{{User: "jon"}} }, []string{"self_signed_files[0].file: required"}},
+		{"an entry for nobody", func(c *certauth.Config) {
+			c.Accept, c.SelfSignedFiles = "all", []certauth.ListedFile{{File: "a.crt", User: "jon "}}
+		}, []string{`self_signed_files[0].user: "jon " begins or ends with a blank`}},
 		{"accept emptied", func(c *certauth.Config) { c.Accept = "" }, []string{`accept: "" is not known`}},
 		{"no rule", func(c *certauth.Config) { c.UserName = nil }, []string{"user_name: must hold at least one rule"}},
 		{"an unknown rule", func(c *certauth.Config) { c.UserName = []certauth.Rule{{Name: "subject_cn"}, {Name: "san_dns"}} }, []string{`user_name[1]: "san_dns" is not a rule: write one of subject_cn, san_upn,`}},

@@ -59,6 +59,7 @@ type Verifier struct {
 	config  Config
 	namings []naming // for everybody, then for each of the authorities
 	trust   atomic.Pointer[trust]
+	listed  atomic.Pointer[Listed]
 	slots   chan struct{} // holds one for each chain that is being looked at
 }
 
@@ -72,7 +73,8 @@ type trust struct {
 }
 
 // New returns a verifier that obeys c and trusts a. What c.CAFiles says is not
-// looked at: a is what was loaded from there.
+// looked at: a is what was loaded from there. What c.SelfSignedFiles says comes
+// by [Verifier.SetListed].
 func New(c Config, a *Anchors) *Verifier {
 	// One processor stays free for those who are known or sign in otherwise.
 	slots := make(chan struct{}, max(1, runtime.GOMAXPROCS(0)-1))
@@ -96,6 +98,9 @@ func (v *Verifier) SetAnchors(a *Anchors) {
 	v.trust.Store(t)
 }
 
+// Anchors returns the anchors in force.
+func (v *Verifier) Anchors() *Anchors { return v.trust.Load().anchors }
+
 // Verify checks the certificates that a client sent, leaf first, and returns
 // what the leaf says and whom it names. It must be called at every sign-in: an
 // earlier answer says nothing about the time and the anchors of now.
@@ -118,7 +123,7 @@ func (v *Verifier) Verify(ctx context.Context, sent []*x509.Certificate) (*Certi
 		return nil, err
 	}
 	c := a.certificate // a copy: the caller's own
-	if v.Revocation != nil {
+	if a.path != nil {
 		result, err := v.Revocation.Check(ctx, a.path)
 		if err != nil {
 			return nil, err
@@ -144,6 +149,12 @@ func (v *Verifier) VerifyAgain(ctx context.Context, c *Certificate) (*Certificat
 // accept does all the checks that need to be done once for a chain.
 func (v *Verifier) accept(chain []*x509.Certificate) (*accepted, error) {
 	t, now := v.trust.Load(), v.Now()
+	if e := v.listed.Load().find(chain[0]); e != nil {
+		return v.acceptListed(e, now)
+	}
+	if v.config.Accept == acceptSelfSigned {
+		return nil, notListed(chain[0])
+	}
 	if a, ok := t.known.find(digestsOf(chain), now); ok {
 		return a, nil
 	}
@@ -404,18 +415,23 @@ func outdated(c *x509.Certificate, now time.Time) error {
 // a certificate does not say is not granted: without an extended key usage, or
 // with one of "any", a certificate for a mail gateway would do.
 func checkUsage(leaf *x509.Certificate) error {
-	fault := ""
+	if fault := usageFault(leaf); fault != "" {
+		return denial.New(denial.WrongUsage, "the certificate %q %s", nameText(leaf.RawSubject), fault)
+	}
+	return nil
+}
+
+// usageFault says why a leaf is not for a user to sign in with, "" if it is.
+func usageFault(leaf *x509.Certificate) string {
 	switch {
 	case leaf.IsCA:
-		fault = "is that of an authority, not of a user"
+		return "is that of an authority, not of a user"
 	case leaf.KeyUsage&x509.KeyUsageDigitalSignature == 0 && extension(leaf, oidKeyUsage) != nil:
-		fault = "lacks digitalSignature in its key usage"
+		return "lacks digitalSignature in its key usage"
 	case !slices.Contains(leaf.ExtKeyUsage, x509.ExtKeyUsageClientAuth) && !hasSmartCardLogon(leaf):
-		fault = "has neither clientAuth nor smart-card logon in its extended key usage"
-	default:
-		return nil
+		return "has neither clientAuth nor smart-card logon in its extended key usage"
 	}
-	return denial.New(denial.WrongUsage, "the certificate %q %s", nameText(leaf.RawSubject), fault)
+	return ""
 }
 
 // checkKeys refuses keys that are too weak or of a kind that nobody here knows,
