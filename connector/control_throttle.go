@@ -23,6 +23,7 @@ type throttleClear struct {
 // controls are the answers to what an administrator asks.
 func (c *Connector) controls() map[string]control.Handler {
 	return map[string]control.Handler{
+		doCertificates:   c.certificatesAnswer,
 		doThrottleReport: func(context.Context, json.RawMessage) (any, error) { return c.service.ThrottleReport(), nil },
 		doThrottleClear: func(_ context.Context, args json.RawMessage) (any, error) {
 			var q throttleClear

@@ -16,6 +16,9 @@ import (
 type Explanation struct {
 	User    string `json:"user"`
 	Verdict `json:"verdict"`
+	// Certificate is what was looked at before the account, if there is one.
+	Certificate *CertificateWalk `json:"certificate,omitempty"`
+
 	Finding Phase    `json:"finding"`
 	Account *Account `json:"account,omitempty"`
 	State   []Fact   `json:"state,omitempty"`
@@ -150,6 +153,12 @@ func Explain(ctx context.Context, c *Config, username string) (*Explanation, err
 		x.Verdict = refusal(err)
 		return x, nil
 	}
+	x.explainAccount(ctx, c, d, service, account)
+	return x, nil
+}
+
+// explainAccount goes on where the account is known.
+func (x *Explanation) explainAccount(ctx context.Context, c *Config, d *ldapauth.Domains, service *signin.Service, account *ldapauth.Account) {
 	x.Account = &Account{
 		DN: account.DN, ID: account.ID, Username: account.Username, FoundBy: account.FoundBy(), Domain: c.domain(account.Domain()),
 	}
@@ -158,7 +167,6 @@ func Explain(ctx context.Context, c *Config, username string) (*Explanation, err
 	}
 	x.explainLockout(ctx, c, d, account)
 	x.explainVerdict(ctx, d, service, account)
-	return x, nil
 }
 
 // watched does something and returns what the directory was asked meanwhile.

@@ -11,7 +11,14 @@ import (
 // WriteText writes x for people to read.
 func (x *Explanation) WriteText(w io.Writer) error {
 	t := &sheet{}
-	t.say("", "Looking for %s (%v)", quote(x.User), x.Finding.Took)
+	if x.Certificate != nil {
+		t.certificate(x.Certificate)
+	} else {
+		t.say("", "Looking for %s (%v)", quote(x.User), x.Finding.Took)
+	}
+	if x.Certificate != nil && len(x.Finding.Steps) > 0 {
+		t.say("", "\nLooking for the account (%v)", x.Finding.Took)
+	}
 	t.steps(&x.Finding)
 	if x.Account != nil {
 		t.account(x.Account)
@@ -191,6 +198,9 @@ func (t *sheet) verdict(x *Explanation) {
 		t.say("", "%s would be let in, although: %s", fine, x.Passed)
 	case x.Result == LetIn:
 		t.say("", "%s would be let in", fine)
+	case x.Result == OtherAccount:
+		t.say("", "%s would be let in, but as somebody else", wrong)
+		t.say("", "  %s", quote(x.Detail))
 	case x.Result == Refused:
 		t.say("", "%s would be refused: %s", wrong, x.Reason)
 		t.say("", "  %s", quote(x.Detail))
@@ -200,6 +210,10 @@ func (t *sheet) verdict(x *Explanation) {
 	}
 	if x.CanChangePassword {
 		t.say("", "  Whoever types the right password is asked for a new one and can then sign in.")
+	}
+	if x.Certificate != nil {
+		t.say("", "  Whether the person holds the key of the certificate was not looked at: see docs/certificates.md.")
+		return
 	}
 	t.say("", "  No password and no certificate was looked at, nor the counts of the running service: see docs/troubleshooting.md.")
 }

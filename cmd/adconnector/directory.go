@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/netip"
 
 	"adconnector/connector"
 
@@ -123,22 +124,40 @@ passwords, the groups, and the verdict. Nobody is signed in, and no password is 
 
    adconnector explain --config adconnector.yaml --user jon
 
+With --cert it begins with a certificate (PEM or DER; the person's first, then those of its issuers that
+the browser sends): the chain, every check, whether it has been revoked and who says so, each rule of
+certificate.user_name and what it finds, and then the account. With --user as well it says whether the
+certificate is that user's, with --ip whether browsers at that address are asked for one.
+
+   adconnector explain --config adconnector.yaml --cert jon.crt --ip 10.1.2.3
+
    ✓ fine    ! look at it    ✗ keeps the person out    · what was done
 
-Exit code 0 if the person would be let in, 1 if refused, 2 if the directory cannot be asked or the usage
+Exit code 0 if the person would be let in, 1 if refused or if the certificate is somebody else's, 2 if the directory cannot be asked or the usage
 is wrong.`,
 		Flags: []cli.Flag{
 			configFlag(),
-			&cli.StringFlag{Name: "user", Aliases: []string{"u"}, Required: true, Usage: "the `NAME` as it is typed into the form, or as the certificate has it"},
+			&cli.StringFlag{Name: "user", Aliases: []string{"u"}, Usage: "the `NAME` as it is typed into the form"},
+			&cli.StringFlag{Name: "cert", TakesFile: true, Usage: "the `FILE` with a certificate, and those of its issuers"},
+			&cli.StringFlag{Name: "ip", Usage: "the `ADDRESS` of the browser, with --cert"},
 			jsonFlag(),
 		},
 		OnUsageError: usageError,
 		Action: noArguments(func(ctx context.Context, cmd *cli.Command) error {
+			q, err := certificateQuestion(cmd)
+			if err != nil {
+				return err
+			}
 			c, err := loadConfig(cmd.String("config"))
 			if err != nil {
 				return err
 			}
-			x, err := connector.Explain(ctx, c, cmd.String("user"))
+			var x *connector.Explanation
+			if q != nil {
+				x, err = connector.ExplainCertificate(ctx, c, *q)
+			} else {
+				x, err = connector.Explain(ctx, c, cmd.String("user"))
+			}
 			if err != nil {
 				return &exitError{exitFault, err}
 			}
@@ -148,10 +167,33 @@ is wrong.`,
 			switch x.Result {
 			case connector.LetIn:
 				return nil
-			case connector.Refused:
+			case connector.Refused, connector.OtherAccount:
 				return &exitError{code: exitNo}
 			}
 			return &exitError{code: exitFault}
 		}),
 	}
+}
+
+// certificateQuestion returns what is asked about a certificate, nil if nothing
+// is.
+func certificateQuestion(cmd *cli.Command) (*connector.CertificateQuestion, error) {
+	if !cmd.IsSet("cert") {
+		if cmd.IsSet("ip") || !cmd.IsSet("user") {
+			return nil, &exitError{exitUsage, fmt.Errorf("say whom to explain: --user NAME, or --cert FILE, with which --ip goes\nSee '%s --help'", cmd.FullName())}
+		}
+		return nil, nil
+	}
+	q := &connector.CertificateQuestion{User: cmd.String("user")}
+	var err error
+	if cmd.IsSet("ip") {
+		if q.From, err = netip.ParseAddr(cmd.String("ip")); err != nil {
+			return nil, &exitError{exitUsage, fmt.Errorf("--ip must be an address, such as 10.1.2.3: %w", err)}
+		}
+		q.From = q.From.Unmap().WithZone("")
+	}
+	if q.Chain, err = connector.ReadChain(cmd.String("cert")); err != nil {
+		return nil, &exitError{exitUsage, fmt.Errorf("--cert: %w", err)}
+	}
+	return q, nil
 }

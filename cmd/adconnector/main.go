@@ -75,7 +75,7 @@ Somebody is not let in:          adconnector explain --config adconnector.yaml -
 Or have the system run it:       adconnector install --config adconnector.yaml`,
 		Action: noSuchCommand,
 		Commands: []*cli.Command{
-			runCommand(), checkCommand(), explainCommand(), usersCommand(), groupsCommand(), throttleCommand(), demoCommand(), configCommand(), benchCommand(), versionCommand(), helpCommand(),
+			runCommand(), checkCommand(), explainCommand(), usersCommand(), groupsCommand(), throttleCommand(), certsCommand(), testcaCommand(), demoCommand(), configCommand(), benchCommand(), versionCommand(), helpCommand(),
 		},
 	}
 	app.Commands = append(app.Commands, serviceCommands()...)

@@ -412,17 +412,10 @@ func (s *Service) byCertificate(ctx context.Context, c Certificate, remote netip
 		return nil, err
 	}
 	t.certificate, t.user = certificate, certificate.UserName
-	if !s.offersAuthority(certificate.Authority, remote) {
-		return nil, denial.New(denial.NotAllowedHere, "certificates of this authority are not accepted from this address")
-	}
-	holder := holderOf(certificate)
-	account, err := s.FindHolder(ctx, holder)
-	if err != nil {
-		return nil, fmt.Errorf("looking for the account that the certificate names: %w", err)
-	}
+	account, err := s.FindByCertificate(ctx, certificate, remote)
 	t.account = account
-	if certificate.Strong, err = s.directory.JudgeHolder(ctx, account, holder); err != nil {
-		return nil, fmt.Errorf("comparing the certificate with the account: %w", err)
+	if err != nil {
+		return nil, err
 	}
 	id, err := s.admit(ctx, account, ByCertificate, t)
 	if err != nil {
@@ -430,6 +423,25 @@ func (s *Service) byCertificate(ctx context.Context, c Certificate, remote netip
 	}
 	id.Certificate = certificate
 	return id, nil
+}
+
+// FindByCertificate returns the account that an accepted certificate names, if
+// the certificate's authority is one for the address (the zero address is all of
+// them) and the account is one for the certificate. Whether that is strong goes
+// into c. With an error the account, if there is one, is that which was refused.
+func (s *Service) FindByCertificate(ctx context.Context, c *certauth.Certificate, remote netip.Addr) (*ldapauth.Account, error) {
+	if remote.IsValid() && !s.offersAuthority(c.Authority, remote) {
+		return nil, denial.New(denial.NotAllowedHere, "certificates of this authority are not accepted from this address")
+	}
+	holder := holderOf(c)
+	account, err := s.FindHolder(ctx, holder)
+	if err != nil {
+		return nil, fmt.Errorf("looking for the account that the certificate names: %w", err)
+	}
+	if c.Strong, err = s.directory.JudgeHolder(ctx, account, holder); err != nil {
+		return account, fmt.Errorf("comparing the certificate with the account: %w", err)
+	}
+	return account, nil
 }
 
 // offersAuthority reports whether certificates of an authority are for this
