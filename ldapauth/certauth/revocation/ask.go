@@ -226,12 +226,11 @@ func (s *Store) ask(l *link) *flight {
 // interrogate asks one responder after the other until one answers, and keeps
 // the answer. Without one, the answer before counts for as long as it does.
 func (s *Store) interrogate(l *link, responders []*responder) {
-	select {
-	case s.questions <- struct{}{}:
-	case <-s.ctx.Done():
+	leave := enter(s.ctx, l.authority.slots.questions, s.slots.questions)
+	if leave == nil {
 		return
 	}
-	defer func() { <-s.questions }()
+	defer leave()
 	old, _ := s.answers.find(l.question)
 	var all []*denial.Error
 	for _, r := range responders {

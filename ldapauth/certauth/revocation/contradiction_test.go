@@ -1,6 +1,7 @@
 package revocation_test
 
 import (
+	"context"
 	"crypto/x509"
 	"fmt"
 	"os"
@@ -221,4 +222,31 @@ func TestAListThatHasEndedIsFetchedAtOnce(t *testing.T) {
 	w.later(2 * time.Hour)
 	w.serve(listURL, w.listOf(w.ca, 3, nil))
 	wantGood(t, s, w.path(jon))
+}
+
+// TestAnAuthorityThatHangsKeepsNoOtherWaiting, however many lists and answers are
+// wanted of it.
+func TestAnAuthorityThatHangsKeepsNoOtherWaiting(t *testing.T) {
+	w := newWorld(t)
+	other := must(w.root.Intermediate("Other"))(t)
+	release := make(chan struct{})
+	hang := func([]byte) ([]byte, error) { <-release; return nil, os.ErrDeadlineExceeded }
+	s := w.store(func(c *revocation.Config, _ *revocation.Options) { c.Timeout = setting.Duration(30 * time.Second) })
+	defer s.Settle()
+	defer close(release)
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	w.answer(ocspURL, hang)
+	for i := range 100 {
+		url := fmt.Sprintf("http://hang.example/%d", i)
+		w.answer(url, hang)
+		_, _ = s.Check(gone, s.Path(w.path(w.leaf(withList(url)))))
+		_, _ = s.Check(gone, s.Path(w.path(w.askable().Certificate)))
+	}
+	w.serve(rootURL, w.listOf(other, 1, nil))
+	jon := must(other.Client("jon", withList(rootURL)))(t).Certificate
+	wantGood(t, s, []*x509.Certificate{jon, other.Certificate, w.root.Certificate})
+	w.answer(deltaURL, w.ocsp(jon, func(r *reply) { r.by, r.key, r.issuer = other.Certificate, other.Key, other.Certificate }))
+	amy := must(other.Client("amy", func(c *x509.Certificate) { c.OCSPServer, c.SerialNumber = []string{deltaURL}, jon.SerialNumber }))(t).Certificate
+	wantGood(t, s, []*x509.Certificate{amy, other.Certificate, w.root.Certificate})
 }

@@ -225,12 +225,11 @@ func (s *Store) get(src *source) *denial.Error {
 	if s.fetch == nil {
 		return &denial.Error{Reason: denial.RevocationUnknown, Err: fmt.Errorf("%s: %w", strings.Join(src.urls, ", "), errOffline)}
 	}
-	select {
-	case s.lists <- struct{}{}:
-	case <-s.ctx.Done():
+	leave := enter(s.ctx, src.authority.slots.lists, s.slots.lists)
+	if leave == nil {
 		return denial.New(denial.CRLUnreachable, "%w", s.ctx.Err())
 	}
-	defer func() { <-s.lists }()
+	defer leave()
 	var all []*denial.Error
 	for _, u := range src.urls {
 		data, err := s.getFrom(u)

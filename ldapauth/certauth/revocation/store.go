@@ -25,10 +25,13 @@ const (
 	maxAnswers     = 50_000
 )
 
-// How many fetches run at a time, so that a slow server does not pile them up.
+// How many fetches run at a time, so that a slow server does not pile them up,
+// and how many of them for one authority, so that it keeps no other waiting.
 const (
 	maxListFetches = 16
+	maxListsEach   = 4
 	maxQuestions   = 64
+	maxAsksEach    = 16
 )
 
 // Options are the parts of a [Store].
@@ -55,8 +58,7 @@ type Store struct {
 	ctx       context.Context //nolint:containedctx // fetches outlive the sign-in that began them
 	cancel    context.CancelFunc
 	wg        sync.WaitGroup
-	lists     chan struct{} // one for each list that is being fetched
-	questions chan struct{} // one for each responder that is being asked
+	slots     slots
 
 	mu          sync.Mutex
 	closed      bool
@@ -80,7 +82,36 @@ type authority struct {
 	certificate *x509.Certificate
 	name        string // for people
 	configured  *configured
+	slots       slots
 	held        atomic.Pointer[held]
+}
+
+// slots limit what runs at a time: they hold one for each fetch.
+type slots struct{ lists, questions chan struct{} }
+
+func newSlots(lists, questions int) slots {
+	return slots{make(chan struct{}, lists), make(chan struct{}, questions)}
+}
+
+// enter waits for a place in each of slots, in their order, and returns what gives
+// them back, nil if ctx has ended.
+func enter(ctx context.Context, slots ...chan struct{}) (leave func()) {
+	taken := 0
+	leave = func() {
+		for _, slot := range slots[:taken] {
+			<-slot
+		}
+	}
+	for _, slot := range slots {
+		select {
+		case slot <- struct{}{}:
+			taken++
+		case <-ctx.Done():
+			leave()
+			return nil
+		}
+	}
+	return leave
 }
 
 // held is what an authority's lists are at the moment, for checks to look at
@@ -99,8 +130,7 @@ func Open(c Config, o Options) (*Store, error) {
 	s := &Store{
 		config: c, fetch: o.Fetch, cache: o.Cache, log: o.Log, now: o.Now,
 		answers:     newAnswers(),
-		lists:       make(chan struct{}, maxListFetches),
-		questions:   make(chan struct{}, maxQuestions),
+		slots:       newSlots(maxListFetches, maxQuestions),
 		authorities: map[digest]*authority{},
 		sources:     map[digest]*source{},
 		responders:  map[string]*responder{},
@@ -275,7 +305,7 @@ func (s *Store) authority(c *x509.Certificate) *authority {
 	if len(s.authorities) >= maxAuthorities {
 		return nil
 	}
-	a := &authority{key: key, certificate: c, name: nameOf(c), configured: s.configured[key]}
+	a := &authority{key: key, certificate: c, name: nameOf(c), configured: s.configured[key], slots: newSlots(maxListsEach, maxAsksEach)}
 	s.authorities[key] = a
 	s.rebuild(a)
 	return a
