@@ -110,9 +110,9 @@ func (x *Explanation) trust(v *Verifier, chain []*x509.Certificate, now time.Tim
 	paths, err := v.findPaths(t, chain, now)
 	switch reason := denial.ReasonOf(err); reason {
 	case "":
-		path, err = checkKeys(paths)
-		if err != nil {
-			path = paths[0]
+		path = paths[0]
+		if strong, err := checkKeys(paths); err == nil {
+			path = strong[0]
 		}
 	case denial.Expired, denial.NotYetValid, denial.WrongUsage:
 		// It leads to an anchor, and what is wrong on the way is another check's.

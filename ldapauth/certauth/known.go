@@ -15,14 +15,14 @@ import (
 // maxKnown is how many accepted leaves are remembered, at about 2 KB each.
 const maxKnown = 20_000
 
-// known remembers leaves that were accepted, each with one path to an anchor.
+// known remembers leaves that were accepted, each with its paths to an anchor.
 // Signatures, usages, keys and names are facts about the bytes of the
 // certificates and about the anchors, which a second look cannot find otherwise;
 // so it belongs to one set of anchors and goes with it. What does change is
 // looked at in every call: the time must be within the validity of every
-// certificate of the path, all of the path must have been sent again, less the
-// anchor, and none of it may have been revoked. What else was sent does not
-// matter, and cannot fill the memory.
+// certificate of the paths, all of them must have been sent again, less the
+// anchors, and one must be without revoked certificates. What else was sent does
+// not matter, and cannot fill the memory.
 //
 // Refusals are not remembered. Strangers can make any number of them.
 type known struct {
@@ -33,12 +33,12 @@ type known struct {
 // digest identifies a certificate by all of its bytes.
 type digest [sha256.Size]byte
 
-// accepted is what a leaf said and the path over which it passed. It does not
+// accepted is what a leaf said and the paths over which it passed. It does not
 // change.
 type accepted struct {
 	certificate Certificate
 	digest      digest
-	between     []digest         // the certificates between leaf and anchor
+	between     []digest         // the certificates between leaf and anchors
 	from, until time.Time        // zero if times are not looked at
 	path        *revocation.Path // what is to be asked each time; nil: nothing
 }
@@ -67,29 +67,37 @@ func (k *known) find(chain []digest, now time.Time) (*accepted, bool) {
 	return a, true
 }
 
-// newAccepted says that path, from the leaf to an anchor, leads to c.
-func newAccepted(c *Certificate, path []*x509.Certificate, times bool) *accepted {
-	digests := digestsOf(path)
-	a := &accepted{certificate: *c, digest: digests[0]}
-	a.certificate.Path = [][]byte{path[0].Raw}
-	if last := len(digests) - 1; last > 0 { // the leaf may be an anchor itself
-		a.between = digests[1:last]
-		for _, p := range path[1:last] {
-			a.certificate.Path = append(a.certificate.Path, p.Raw)
-		}
-	}
+// newAccepted says that paths, from the leaf to an anchor, lead to c. All of them
+// must be sent again and be in their time, or they are looked for anew.
+func newAccepted(c *Certificate, paths [][]*x509.Certificate, times bool) *accepted {
+	leaf := paths[0][0]
+	a := &accepted{certificate: *c, digest: sha256.Sum256(leaf.Raw)}
+	a.certificate.Path = [][]byte{leaf.Raw}
 	if times {
-		a.from, a.until = path[0].NotBefore, path[0].NotAfter
-		for _, p := range path[1:] {
-			if p.NotBefore.After(a.from) {
+		a.from, a.until = leaf.NotBefore, leaf.NotAfter
+	}
+	for _, path := range paths {
+		for i, p := range path[1:] {
+			if i < len(path)-2 { // not the anchor
+				a.passes(p)
+			}
+			if times && p.NotBefore.After(a.from) {
 				a.from = p.NotBefore
 			}
-			if p.NotAfter.Before(a.until) {
+			if times && p.NotAfter.Before(a.until) {
 				a.until = p.NotAfter
 			}
 		}
 	}
 	return a
+}
+
+// passes notes that a path leads over an intermediate authority.
+func (a *accepted) passes(c *x509.Certificate) {
+	if d := digest(sha256.Sum256(c.Raw)); !slices.Contains(a.between, d) {
+		a.between = append(a.between, d)
+		a.certificate.Path = append(a.certificate.Path, c.Raw)
+	}
 }
 
 // add remembers a.

@@ -159,7 +159,7 @@ func (v *Verifier) acceptListed(e *listed, now time.Time) (*accepted, error) {
 			return nil, err
 		}
 	}
-	return newAccepted(c, path, v.config.CheckValidity), nil
+	return newAccepted(c, [][]*x509.Certificate{path}, v.config.CheckValidity), nil
 }
 
 // notListed is the refusal where only listed certificates are accepted.

@@ -22,8 +22,7 @@ const listURL = "http://pki.example/ca.crl"
 // An authority is one that publishes a list, and counts who asks for what.
 type authority struct {
 	*testca.CA
-	t      testing.TB
-	number int64
+	t testing.TB
 
 	mu    sync.Mutex
 	list  []byte
@@ -39,15 +38,20 @@ func newAuthority(t testing.TB) *authority {
 
 func (a *authority) publish(revoked ...*x509.Certificate) {
 	a.t.Helper()
-	a.number++
-	l := &x509.RevocationList{Number: big.NewInt(a.number), ThisUpdate: time.Now().Add(-time.Minute), NextUpdate: time.Now().Add(24 * time.Hour)}
-	for _, c := range revoked {
-		l.RevokedCertificateEntries = append(l.RevokedCertificateEntries, x509.RevocationListEntry{SerialNumber: c.SerialNumber, RevocationTime: time.Now()})
-	}
-	der := must(x509.CreateRevocationList(rand.Reader, l, a.Certificate, a.Key))(a.t)
+	der := listBy(a.t, a.CA, revoked...)
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	a.list = der
+}
+
+// listBy makes a list with what ca has revoked.
+func listBy(t testing.TB, ca *testca.CA, revoked ...*x509.Certificate) []byte {
+	t.Helper()
+	l := &x509.RevocationList{Number: big.NewInt(time.Now().UnixNano()), ThisUpdate: time.Now().Add(-time.Minute), NextUpdate: time.Now().Add(24 * time.Hour)}
+	for _, c := range revoked {
+		l.RevokedCertificateEntries = append(l.RevokedCertificateEntries, x509.RevocationListEntry{SerialNumber: c.SerialNumber, RevocationTime: time.Now()})
+	}
+	return must(x509.CreateRevocationList(rand.Reader, l, ca.Certificate, ca.Key))(t)
 }
 
 func (a *authority) fetch(_ context.Context, r revocation.Request) ([]byte, error) {
@@ -183,6 +187,56 @@ func BenchmarkVerifyWithList(b *testing.B) {
 				if _, err := v.Verify(b.Context(), jon); err != nil {
 					b.Fatal(err)
 				}
+			}
+		})
+	}
+}
+
+// TestOneOfSeveralChainsThatIsNotRevokedIsEnough: two roots have certified one
+// authority, the client sends both, and one root has taken it back. Whoever wanted
+// to could have sent the other alone.
+func TestOneOfSeveralChainsThatIsNotRevokedIsEnough(t *testing.T) {
+	a := newAuthority(t)
+	second := newCA(t, "Second root")
+	issuing := intermediate(t, a.CA, "Issuing", withList(listURL))
+	template := *intermediate(t, second, "Issuing").Certificate
+	template.CRLDistributionPoints = []string{listURL + "?second"}
+	cross := must(second.Certify(&template, issuing.Key.Public()))(t)
+	jon := append(sent(client(t, issuing, "jon")), cross)
+
+	for name, tt := range map[string]struct {
+		byFirst, bySecond []*x509.Certificate
+		want              denial.Reason // "" if it passes
+	}{
+		"neither":    {nil, nil, ""},
+		"the first":  {[]*x509.Certificate{issuing.Certificate}, nil, ""},
+		"the second": {nil, []*x509.Certificate{cross}, ""},
+		"both":       {[]*x509.Certificate{issuing.Certificate}, []*x509.Certificate{cross}, denial.Revoked},
+	} {
+		t.Run(name, func(t *testing.T) {
+			first, other := listBy(t, a.CA, tt.byFirst...), listBy(t, second, tt.bySecond...)
+			o := revocation.Options{Fetch: func(_ context.Context, r revocation.Request) ([]byte, error) {
+				if r.URL == listURL {
+					return first, nil
+				}
+				return other, nil
+			}}
+			v := certauth.New(certauth.DefaultConfig(), anchors(t, a.Certificate, second.Certificate))
+			v.Revocation = must(revocation.Open(revocation.DefaultConfig(), o))(t)
+			defer v.Revocation.Close()
+			for range 2 { // at first and when it is known
+				if tt.want != "" {
+					wantReason(t, v, jon, tt.want)
+					continue
+				}
+				wantName(t, v, jon, "jon")
+				kept := must(v.Verify(t.Context(), jon))(t)
+				if _, err := v.VerifyAgain(t.Context(), kept); err != nil {
+					t.Errorf("checked again: %v", err)
+				}
+			}
+			if tt.byFirst != nil {
+				wantReason(t, v, jon[:2], denial.Revoked) // without the other
 			}
 		})
 	}

@@ -25,6 +25,7 @@ const (
 	maxNamesakes    = 2         // different ones of one subject: an authority and its successor
 	maxCertificate  = 64 << 10  // bytes of one certificate
 	maxChain        = 128 << 10 // bytes of all certificates
+	maxOthers       = 3         // paths besides the first of which one may do
 	maxNames        = 256       // subject alternative names of one certificate
 	minRSA          = 2048      // bits
 	maxRSA          = 8192      // bits; crypto/tls stops there as well
@@ -160,21 +161,21 @@ func (v *Verifier) accept(chain []*x509.Certificate) (*accepted, error) {
 	}
 	v.slots <- struct{}{}
 	defer func() { <-v.slots }()
-	c, path, err := v.verify(t, chain, now)
+	c, paths, err := v.verify(t, chain, now)
 	if err != nil {
 		return nil, err
 	}
-	a := newAccepted(c, path, v.config.CheckValidity)
+	a := newAccepted(c, paths, v.config.CheckValidity)
 	if v.Revocation != nil {
-		a.path = v.Revocation.Path(path)
+		a.path = v.Revocation.Path(paths[0], paths[1:]...)
 	}
 	t.known.add(a)
 	return a, nil
 }
 
-// verify does all the checks but that of size, and returns the path that passed
+// verify does all the checks but that of size, and returns the paths that passed
 // as well.
-func (v *Verifier) verify(t *trust, chain []*x509.Certificate, now time.Time) (*Certificate, []*x509.Certificate, error) {
+func (v *Verifier) verify(t *trust, chain []*x509.Certificate, now time.Time) (*Certificate, [][]*x509.Certificate, error) {
 	leaf := chain[0]
 	paths, err := v.findPaths(t, chain, now)
 	if err != nil {
@@ -185,10 +186,10 @@ func (v *Verifier) verify(t *trust, chain []*x509.Certificate, now time.Time) (*
 			return nil, nil, err
 		}
 	}
-	path, err := checkKeys(paths)
-	if err != nil {
+	if paths, err = checkKeys(paths); err != nil {
 		return nil, nil, err
 	}
+	path := paths[0]
 	if err := checkExtensions(leaf); err != nil {
 		return nil, nil, err
 	}
@@ -201,7 +202,10 @@ func (v *Verifier) verify(t *trust, chain []*x509.Certificate, now time.Time) (*
 	if err := n.apply(leaf, c); err != nil {
 		return nil, nil, err
 	}
-	return c, path, nil
+	others := slices.DeleteFunc(paths[1:], func(p []*x509.Certificate) bool {
+		return t.anchors.authorityOf(p) != c.Authority || v.checkPolicies(p, n.policies, now) != nil
+	})
+	return c, paths[:1+min(len(others), maxOthers)], nil
 }
 
 // checkSize refuses what would be costly to look at, and returns the rest, each
@@ -435,19 +439,21 @@ func usageFault(leaf *x509.Certificate) string {
 }
 
 // checkKeys refuses keys that are too weak or of a kind that nobody here knows,
-// unless there is a path without one, which it returns.
-func checkKeys(paths [][]*x509.Certificate) ([]*x509.Certificate, error) {
+// unless there are paths without one, which it returns.
+func checkKeys(paths [][]*x509.Certificate) ([][]*x509.Certificate, error) {
+	var strong [][]*x509.Certificate
 	var first error
 	for _, path := range paths {
-		err := checkPathKeys(path)
-		if err == nil {
-			return path, nil
-		}
-		if first == nil {
+		if err := checkPathKeys(path); err == nil {
+			strong = append(strong, path)
+		} else if first == nil {
 			first = err
 		}
 	}
-	return nil, first
+	if len(strong) == 0 {
+		return nil, first
+	}
+	return strong, nil
 }
 
 func checkPathKeys(path []*x509.Certificate) error {

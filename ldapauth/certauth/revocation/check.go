@@ -32,7 +32,8 @@ const (
 // Check returns an error if a certificate of p has been revoked, or if that
 // cannot be told and on_unknown does not allow it. It is to be called at every
 // sign-in and looks into memory only, unless there is no usable answer yet: then
-// it waits for one, no longer than Config.Timeout.
+// it waits for one, no longer than Config.Timeout. Of the ways in p one that is
+// good suffices.
 //
 // A current list that speaks of the certificate decides, and a responder is
 // asked where there is none: the list is there already, and a responder would
@@ -44,28 +45,70 @@ const (
 // The error is a [*denial.Error].
 func (s *Store) Check(ctx context.Context, p *Path) (Result, error) {
 	now := s.now()
-	cold := false
-	for i := len(p.links) - 1; i >= 0; i-- { // the word of one that is revoked counts for nothing below it
-		st, why := s.judge(&p.links[i], now, false)
-		if st == revoked {
-			return Result{}, why
+	var open [][]link
+	var first error
+	for _, links := range p.ways {
+		switch st, why := s.judgeAll(links, now); {
+		case st == good:
+			return Result{}, nil
+		case st == unknown:
+			open = append(open, links)
+		case first == nil:
+			first = why
 		}
-		cold = cold || st == unknown
 	}
-	if !cold {
-		return Result{}, nil
+	if len(open) == 0 {
+		return Result{}, first
 	}
-	s.wait(ctx, p)
-	return s.settle(p)
+	s.wait(ctx, open)
+	return s.settle(open)
 }
 
-// settle judges p by what there is and obeys on_unknown. What is known to be
-// revoked counts before what is not known.
-func (s *Store) settle(p *Path) (Result, error) {
+// judgeAll says what is known of a way now, as long as more may come.
+func (s *Store) judgeAll(links []link, now time.Time) (status, *denial.Error) {
+	all := good
+	for i := range slices.Backward(links) { // the word of one that is revoked counts for nothing below it
+		switch st, why := s.judge(&links[i], now, false); st {
+		case revoked:
+			return revoked, why
+		case unknown:
+			all = unknown
+		}
+	}
+	return all, nil
+}
+
+// settle judges ways by what there is and obeys on_unknown: one that is good goes
+// before one that is allowed.
+func (s *Store) settle(ways [][]link) (Result, error) {
+	var allowed Result
+	var first error
+	for _, links := range ways {
+		result, err := s.settleOne(links)
+		switch {
+		case err == nil && result.Unknown == "":
+			return result, nil
+		case err == nil && allowed.Unknown == "":
+			allowed = result
+		case err != nil && first == nil:
+			first = err
+		}
+	}
+	if allowed.Unknown == "" {
+		return Result{}, first
+	}
+	s.log.Warn("somebody is let in although nobody knows whether the certificate has been revoked (on_unknown: allow)",
+		"why", allowed.Unknown, "times", s.allowed.Add(1))
+	return allowed, nil
+}
+
+// settleOne is settle for one way. What is known to be revoked counts before what
+// is not known.
+func (s *Store) settleOne(links []link) (Result, error) {
 	now := s.now()
 	var open []*denial.Error
-	for i := range slices.Backward(p.links) {
-		st, why := s.judge(&p.links[i], now, true)
+	for i := range slices.Backward(links) {
+		st, why := s.judge(&links[i], now, true)
 		if st == revoked {
 			return Result{}, why
 		}
@@ -82,10 +125,6 @@ func (s *Store) settle(p *Path) (Result, error) {
 			result.Unknown += "; "
 		}
 		result.Unknown += why.Error()
-	}
-	if result.Unknown != "" {
-		s.log.Warn("somebody is let in although nobody knows whether the certificate has been revoked (on_unknown: allow)",
-			"why", result.Unknown, "times", s.allowed.Add(1))
 	}
 	return result, nil
 }
@@ -362,20 +401,23 @@ func worst(all []*denial.Error) (denial.Reason, []string) {
 	return reason, texts
 }
 
-// wait starts what may answer the open questions about p and returns when all
-// are answered, when there is nothing to wait for, or when the time is up.
-func (s *Store) wait(ctx context.Context, p *Path) {
+// wait starts what may answer the open questions about ways and returns when one
+// of them is good or all are revoked, when there is nothing to wait for, or when
+// the time is up.
+func (s *Store) wait(ctx context.Context, ways [][]link) {
 	ctx, cancel := context.WithTimeout(ctx, s.config.Timeout.Std())
 	defer cancel()
 	var lists, questions []*flight
-	for i := range p.links {
-		l := &p.links[i]
-		if st, _ := s.judge(l, s.now(), false); st != unknown || l.authority == nil {
-			continue
-		}
-		lists = append(lists, s.startLists(l)...)
-		if f := s.ask(l); f != nil {
-			questions = append(questions, f)
+	for _, links := range ways {
+		for i := range links {
+			l := &links[i]
+			if st, _ := s.judge(l, s.now(), false); st != unknown || l.authority == nil {
+				continue
+			}
+			lists = append(lists, s.startLists(l)...)
+			if f := s.ask(l); f != nil {
+				questions = append(questions, f)
+			}
 		}
 	}
 	for {
@@ -384,7 +426,7 @@ func (s *Store) wait(ctx context.Context, p *Path) {
 		s.mu.Unlock()
 		// Lists decide when all have come, so that no delta list is missed.
 		enough := landed(lists) || len(questions) > 0 && landed(questions)
-		if landed(lists) && landed(questions) || enough && s.decided(p) {
+		if landed(lists) && landed(questions) || enough && s.someAre(ways, good) {
 			return
 		}
 		select {
@@ -392,24 +434,16 @@ func (s *Store) wait(ctx context.Context, p *Path) {
 		case <-ctx.Done():
 			return
 		}
-		if s.denied(p) {
+		if !s.someAre(ways, good) && !s.someAre(ways, unknown) {
 			return
 		}
 	}
 }
 
-// decided reports whether nothing is open about p.
-func (s *Store) decided(p *Path) bool {
-	return !slices.ContainsFunc(p.links, func(l link) bool {
-		st, _ := s.judge(&l, s.now(), false)
-		return st == unknown
-	})
-}
-
-// denied reports whether something in p is known to be revoked.
-func (s *Store) denied(p *Path) bool {
-	return slices.ContainsFunc(p.links, func(l link) bool {
-		st, _ := s.judge(&l, s.now(), false)
-		return st == revoked
+// someAre reports whether that is what is known of one of the ways.
+func (s *Store) someAre(ways [][]link, what status) bool {
+	return slices.ContainsFunc(ways, func(links []link) bool {
+		st, _ := s.judgeAll(links, s.now())
+		return st == what
 	})
 }

@@ -55,10 +55,10 @@ type Store struct {
 	answers    *answers
 	allowed    atomic.Uint64
 
-	ctx       context.Context //nolint:containedctx // fetches outlive the sign-in that began them
-	cancel    context.CancelFunc
-	wg        sync.WaitGroup
-	slots     slots
+	ctx    context.Context //nolint:containedctx // fetches outlive the sign-in that began them
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+	slots  slots
 
 	mu          sync.Mutex
 	closed      bool
@@ -361,7 +361,10 @@ func (s *Store) rebuild(a *authority) {
 
 // A Path is a verified path, prepared for [Store.Check]. It can be kept for as
 // long as the path is good.
-type Path struct{ links []link } // leaf first
+type Path struct {
+	links []link   // leaf first
+	ways  [][]link // these, and those of other ways from the leaf to an anchor
+}
 
 // A link is a certificate of the path with what must be asked about it.
 type link struct {
@@ -386,14 +389,28 @@ type ref struct {
 // must have been verified up to that anchor, because what its certificates name
 // is going to be fetched. The anchor itself is not asked about: nobody is above
 // it.
-func (s *Store) Path(path []*x509.Certificate) *Path {
-	p := &Path{}
+//
+// Others are more such paths of the same leaf, as when several roots have
+// certified one authority. One that is good is enough: whoever sends the
+// certificates could leave out the rest.
+func (s *Store) Path(path []*x509.Certificate, others ...[]*x509.Certificate) *Path {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i := range len(path) - 1 {
-		p.links = append(p.links, s.link(path[i], path[i+1]))
+	p := &Path{links: s.linksOf(path)}
+	p.ways = append(p.ways, p.links)
+	for _, other := range others {
+		p.ways = append(p.ways, s.linksOf(other))
 	}
 	return p
+}
+
+// linksOf prepares the certificates of a path. s.mu is held.
+func (s *Store) linksOf(path []*x509.Certificate) []link {
+	var links []link
+	for i := range len(path) - 1 {
+		links = append(links, s.link(path[i], path[i+1]))
+	}
+	return links
 }
 
 // link prepares one certificate. s.mu is held.
