@@ -118,6 +118,9 @@ func ExplainCertificate(ctx context.Context, c *Config, q CertificateQuestion) (
 		x.Verdict = refusal(err)
 		return x, nil
 	}
+	if x.User == "" {
+		x.User = certificate.UserName
+	}
 	var account *ldapauth.Account
 	x.Finding = watched(ctx, func(ctx context.Context) { account, err = service.FindByCertificate(ctx, certificate, q.From) })
 	if err != nil {

@@ -3,8 +3,10 @@ package connector_test
 import (
 	"bytes"
 	"crypto/x509"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -98,6 +100,25 @@ func TestExplainOfACertificateIsWhatASignInComesTo(t *testing.T) {
 				t.Errorf("from outside: %+v\n%s", x.Verdict, text)
 			}
 		})
+	}
+}
+
+// TestExplainObeysTheRangesOfAnAuthority, which are not those of all others.
+func TestExplainObeysTheRangesOfAnAuthority(t *testing.T) {
+	r := prepareRig(t, inMemory(t), "")
+	r.configure("ca_files: [ca.crt]", fmt.Sprintf("authorities: [{ca_file: ca.crt, ip_ranges: [%s]}]", outside))
+	r.configure(fmt.Sprintf("ip_ranges: [%s], ", inside), fmt.Sprintf("ip_ranges: [%s, %s], ", inside, outside))
+	r.start()
+	jon, err := r.ca.Client("jon")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, from := range []netip.Addr{inside, outside} {
+		pair := jon.TLS()
+		x, text := r.explainCert(connector.CertificateQuestion{Chain: chainOf(jon), From: from})
+		if reason := r.reasonOf(r.browser(from, &pair), "", ""); reason != x.Reason || (reason == "") != (from == outside) || x.User != "jon" {
+			t.Errorf("from %s: refused for %q, and explain says %+v\n%s", from, reason, x.Verdict, text)
+		}
 	}
 }
 

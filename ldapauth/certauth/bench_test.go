@@ -131,3 +131,22 @@ func (k *slowKey) Sign(_ io.Reader, digest []byte, _ crypto.SignerOpts) ([]byte,
 	s := new(big.Int).SetBytes(block)
 	return s.Exp(s, k.d, k.public.N).FillBytes(block), nil
 }
+
+// BenchmarkVerifyListed is a certificate that is accepted as it is, among a
+// thousand.
+func BenchmarkVerifyListed(b *testing.B) {
+	var certs []*x509.Certificate
+	var last *testca.Leaf
+	for range 1000 {
+		last = selfSigned(b, "jon")
+		certs = append(certs, last.Certificate)
+	}
+	v := listing(b, nil, entries(entry(b, "", certs...)))
+	chain := sent(last)
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := v.Verify(b.Context(), chain); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
