@@ -6,6 +6,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"math/big"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -237,6 +238,11 @@ func TestOneOfSeveralChainsThatIsNotRevokedIsEnough(t *testing.T) {
 			}
 			if tt.byFirst != nil {
 				wantReason(t, v, jon[:2], denial.Revoked) // without the other
+			}
+			x := v.Explain(t.Context(), jon)
+			bad := slices.ContainsFunc(x.Revocation, func(r revocation.Report) bool { return r.Answer == revocation.AnswerRevoked })
+			if bad != (tt.want != "") || len(x.Revocation) != 2 || denial.ReasonOf(x.Err) != tt.want {
+				t.Errorf("explained: %v with %+v", x.Err, x.Revocation)
 			}
 		})
 	}

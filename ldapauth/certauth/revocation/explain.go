@@ -29,14 +29,34 @@ type Opinion struct {
 }
 
 // Explain says what is known of each certificate of p, leaf first, and who said
-// so. It fetches nothing: call [Store.Check] before.
+// so. Of several ways it is the one that [Store.Check] goes by: one that is good,
+// else one that is allowed, else the first. It fetches nothing: call Check before.
 func (s *Store) Explain(p *Path) []Report {
 	now := s.now()
-	reports := make([]Report, len(p.links))
-	for i := range p.links {
-		reports[i] = s.explainLink(&p.links[i], now)
+	links := s.deciding(p)
+	reports := make([]Report, len(links))
+	for i := range links {
+		reports[i] = s.explainLink(&links[i], now)
 	}
 	return reports
+}
+
+// deciding returns the way in p that Check goes by.
+func (s *Store) deciding(p *Path) []link {
+	var allowed []link
+	for _, links := range p.ways {
+		result, err := s.settleOne(links)
+		if err == nil && result.Unknown == "" {
+			return links
+		}
+		if err == nil && allowed == nil {
+			allowed = links
+		}
+	}
+	if allowed != nil {
+		return allowed
+	}
+	return p.links
 }
 
 func (s *Store) explainLink(l *link, now time.Time) Report {
