@@ -82,7 +82,7 @@ func (v *Verifier) Explain(ctx context.Context, sent []*x509.Certificate) *Expla
 	}
 	x.check("extensions", checkExtensions(leaf), "%s, of which %d not supported and critical", counted(len(leaf.Extensions), "extension"), len(leaf.UnhandledCriticalExtensions))
 	x.rules(v, path, now)
-	if a, err := v.accept(chain); err == nil && a.path != nil {
+	if a, _, err := v.accept(chain); err == nil && a.path != nil {
 		x.Revocation = v.Revocation.Explain(a.path)
 	}
 	return x

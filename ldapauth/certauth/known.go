@@ -22,7 +22,8 @@ const maxKnown = 20_000
 // looked at in every call: the time must be within the validity of every
 // certificate of the paths, all of them must have been sent again, less the
 // anchors, and one must be without revoked certificates. What else was sent does
-// not matter, and cannot fill the memory.
+// not matter, and cannot fill the memory; only if all that is remembered is
+// revoked, it is looked at anew for another path.
 //
 // Refusals are not remembered. Strangers can make any number of them.
 type known struct {

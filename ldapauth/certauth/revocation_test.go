@@ -238,6 +238,9 @@ func TestOneOfSeveralChainsThatIsNotRevokedIsEnough(t *testing.T) {
 			}
 			if tt.byFirst != nil {
 				wantReason(t, v, jon[:2], denial.Revoked) // without the other
+				if tt.want == "" {
+					wantName(t, v, jon, "jon") // and with it again
+				}
 			}
 			x := v.Explain(t.Context(), jon)
 			bad := slices.ContainsFunc(x.Revocation, func(r revocation.Report) bool { return r.Answer == revocation.AnswerRevoked })

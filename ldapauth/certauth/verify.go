@@ -119,18 +119,33 @@ func (v *Verifier) Verify(ctx context.Context, sent []*x509.Certificate) (*Certi
 	if err != nil {
 		return nil, err
 	}
-	a, err := v.accept(chain)
+	a, remembered, err := v.accept(chain)
 	if err != nil {
 		return nil, err
 	}
-	c := a.certificate // a copy: the caller's own
-	if a.path != nil {
-		result, err := v.Revocation.Check(ctx, a.path)
-		if err != nil {
+	c, err := v.checkRevocation(ctx, a)
+	if err != nil && remembered && len(chain) > len(a.certificate.Path) {
+		// More was sent than at the time that is remembered: there may be another
+		// way to an anchor.
+		if a, err = v.acceptNew(chain); err != nil {
 			return nil, err
 		}
-		c.Unknown = result.Unknown
+		c, err = v.checkRevocation(ctx, a)
 	}
+	return c, err
+}
+
+// checkRevocation returns what was accepted, unless it has been revoked.
+func (v *Verifier) checkRevocation(ctx context.Context, a *accepted) (*Certificate, error) {
+	c := a.certificate // a copy: the caller's own
+	if a.path == nil {
+		return &c, nil
+	}
+	result, err := v.Revocation.Check(ctx, a.path)
+	if err != nil {
+		return nil, err
+	}
+	c.Unknown = result.Unknown
 	return &c, nil
 }
 
@@ -147,18 +162,27 @@ func (v *Verifier) VerifyAgain(ctx context.Context, c *Certificate) (*Certificat
 	return v.Verify(ctx, path)
 }
 
-// accept does all the checks that need to be done once for a chain.
-func (v *Verifier) accept(chain []*x509.Certificate) (*accepted, error) {
-	t, now := v.trust.Load(), v.Now()
+// accept does all the checks that need to be done once for a chain, or remembers
+// that they have been done.
+func (v *Verifier) accept(chain []*x509.Certificate) (a *accepted, remembered bool, err error) {
+	now := v.Now()
 	if e := v.listed.Load().find(chain[0]); e != nil {
-		return v.acceptListed(e, now)
+		a, err = v.acceptListed(e, now)
+		return a, false, err
 	}
 	if v.config.Accept == acceptSelfSigned {
-		return nil, notListed(chain[0])
+		return nil, false, notListed(chain[0])
 	}
-	if a, ok := t.known.find(digestsOf(chain), now); ok {
-		return a, nil
+	if a, ok := v.trust.Load().known.find(digestsOf(chain), now); ok {
+		return a, true, nil
 	}
+	a, err = v.acceptNew(chain)
+	return a, false, err
+}
+
+// acceptNew does the checks, whatever is remembered, and remembers what passes.
+func (v *Verifier) acceptNew(chain []*x509.Certificate) (*accepted, error) {
+	t, now := v.trust.Load(), v.Now()
 	v.slots <- struct{}{}
 	defer func() { <-v.slots }()
 	c, paths, err := v.verify(t, chain, now)
