@@ -16,6 +16,7 @@ import (
 	"net"
 	"net/http"
 	"net/url"
+	"strings"
 	"time"
 
 	"adconnector/ldapauth/certauth/revocation"
@@ -44,8 +45,29 @@ func HTTP(roots *x509.CertPool) revocation.Fetcher {
 		TLSClientConfig:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
 	}
 	c := &http.Client{Transport: transport, CheckRedirect: stay}
-	return func(ctx context.Context, r revocation.Request) ([]byte, error) { return get(ctx, c, r) }
+	return func(ctx context.Context, r revocation.Request) ([]byte, error) {
+		data, err := get(ctx, c, r)
+		if err != nil {
+			return nil, short{err}
+		}
+		return data, nil
+	}
 }
+
+// short is an error whose text is cut: a server can put tens of kilobytes into
+// it, and it goes to the log with each sign-in that it refuses.
+type short struct{ error }
+
+func (s short) Error() string {
+	const most = 400
+	text := s.error.Error()
+	if len(text) <= most {
+		return text
+	}
+	return strings.ToValidUTF8(text[:most], "") + "..."
+}
+
+func (s short) Unwrap() error { return s.error }
 
 // stay lets a redirect pass that leads to another path on the same server.
 func stay(next *http.Request, before []*http.Request) error {

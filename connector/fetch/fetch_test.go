@@ -204,6 +204,23 @@ func TestB14_RedirectsStayOnTheServer(t *testing.T) {
 	}
 }
 
+// TestWhatAServerSaysIsShortInErrors, which go to the log at each sign-in that
+// they refuse.
+func TestWhatAServerSaysIsShortInErrors(t *testing.T) {
+	long := strings.Repeat("x", 30_000)
+	for _, answer := range []string{
+		"HTTP/1.1 500 " + long + "\r\nContent-Length: 0\r\n\r\n",
+		"HTTP/1.1 302 Found\r\nLocation: http://other.example/" + long + "\r\nContent-Length: 0\r\n\r\n",
+		"HTTP/1.1 302 Found\r\nLocation: http://%zz" + long + "\r\nContent-Length: 0\r\n\r\n",
+		long + "\r\n\r\n",
+	} {
+		_, err := get(t, raw(t, func(c net.Conn) { _, _ = io.WriteString(c, answer) }), 1000)
+		if err == nil || len(err.Error()) > 1000 {
+			t.Errorf("the error has %d characters: %.200v", len(fmt.Sprint(err)), err)
+		}
+	}
+}
+
 func TestWhatIsPackedIsNotUnpacked(t *testing.T) {
 	url := serve(t, func(w http.ResponseWriter, r *http.Request) {
 		if r.Header.Get("Accept-Encoding") == "gzip" {

@@ -96,32 +96,39 @@ func (s *Store) kept(name string) (head, []byte, error) {
 	return h, rest, nil
 }
 
-// keptNames returns the files of the cache.
-func (s *Store) keptNames() []string {
+// keptNames returns the files of the cache that hold a list, and those that were
+// not written to the end.
+func (s *Store) keptNames() (kept, halves []string) {
 	if s.cache == nil {
-		return nil
+		return nil, nil
 	}
 	names, err := s.cache.Names()
 	if err != nil {
 		s.log.Warn("the revocation lists in data_dir cannot be listed", "err", err)
-		return nil
+		return nil, nil
 	}
-	var kept []string
 	for _, name := range names {
-		if strings.HasPrefix(name, keptPrefix) && strings.HasSuffix(name, keptSuffix) {
+		switch {
+		case strings.HasPrefix(name, keptPrefix) && strings.HasSuffix(name, keptSuffix):
 			kept = append(kept, name)
+		case strings.HasPrefix(name, "."+keptPrefix):
+			halves = append(halves, name)
 		}
 	}
-	return kept
+	return kept, halves
 }
 
-// tidy removes kept lists that are of no use any more.
+// tidy removes kept lists that are of no use any more, and what a power failure
+// has left of others.
 func (s *Store) tidy() {
-	for _, name := range s.keptNames() {
-		src := s.keptSource(name)
-		if src.Error != "" || s.now().Sub(src.NextUpdate) > keptLong {
-			_ = s.cache.Remove(name) // it is tried again at the next start
+	kept, useless := s.keptNames()
+	for _, name := range kept {
+		if src := s.keptSource(name); src.Error != "" || s.now().Sub(src.NextUpdate) > keptLong {
+			useless = append(useless, name)
 		}
+	}
+	for _, name := range useless {
+		_ = s.cache.Remove(name) // it is tried again at the next start
 	}
 }
 
@@ -179,7 +186,8 @@ func (s *Store) Sources() []Source {
 	for _, r := range responders {
 		all = append(all, r.report())
 	}
-	for _, name := range s.keptNames() {
+	kept, _ := s.keptNames()
+	for _, name := range kept {
 		if !live[name] {
 			all = append(all, s.keptSource(name))
 		}

@@ -209,21 +209,6 @@ func TestAPlaceThatIsForgottenWhileItsListComes(t *testing.T) {
 	}
 }
 
-// TestAListThatHasEndedIsFetchedAtOnce although its time had not come by the clock
-// of the machine, which slept or was put right.
-func TestAListThatHasEndedIsFetchedAtOnce(t *testing.T) {
-	w := newWorld(t)
-	jon := w.leaf()
-	w.serve(listURL, w.listOf(w.ca, 1, mods(w.during(-time.Hour, time.Hour))))
-	s := w.store(func(c *revocation.Config, _ *revocation.Options) { c.Refresh = setting.Duration(24 * time.Hour) })
-	wantGood(t, s, w.path(jon))
-	w.later(-30 * time.Minute) // back: the next fetch seems far away
-	w.serve(listURL, w.listOf(w.ca, 2, mods(w.during(-2*time.Hour, time.Minute))))
-	w.later(2 * time.Hour)
-	w.serve(listURL, w.listOf(w.ca, 3, nil))
-	wantGood(t, s, w.path(jon))
-}
-
 // TestAnAuthorityThatHangsKeepsNoOtherWaiting, however many lists and answers are
 // wanted of it.
 func TestAnAuthorityThatHangsKeepsNoOtherWaiting(t *testing.T) {
@@ -249,4 +234,19 @@ func TestAnAuthorityThatHangsKeepsNoOtherWaiting(t *testing.T) {
 	w.answer(deltaURL, w.ocsp(jon, func(r *reply) { r.by, r.key, r.issuer = other.Certificate, other.Key, other.Certificate }))
 	amy := must(other.Client("amy", func(c *x509.Certificate) { c.OCSPServer, c.SerialNumber = []string{deltaURL}, jon.SerialNumber }))(t).Certificate
 	wantGood(t, s, []*x509.Certificate{amy, other.Certificate, w.root.Certificate})
+}
+
+// TestWhatAPowerFailureLeavesIsRemoved: half of a list, under the name that it has
+// while it is written.
+func TestWhatAPowerFailureLeavesIsRemoved(t *testing.T) {
+	w := newWorld(t)
+	kept := &folder{files: map[string][]byte{".crl-00.crl.123": []byte("half"), "of somebody else": nil}}
+	s := w.store(func(_ *revocation.Config, o *revocation.Options) { o.Cache = kept })
+	ended, end := context.WithCancel(t.Context())
+	end()
+	s.Run(ended)
+	names, _ := kept.Names()
+	if len(names) != 1 || names[0] != "of somebody else" {
+		t.Errorf("left: %q", names)
+	}
 }

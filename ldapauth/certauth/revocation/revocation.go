@@ -157,7 +157,8 @@ type Request struct {
 type Fetcher func(ctx context.Context, r Request) ([]byte, error)
 
 // A Cache keeps lists over a restart. What it returns is checked as if it came
-// from the network. Names are file names made of letters, digits, "-" and ".".
+// from the network. Names are file names made of letters, digits, "-" and ".". A
+// file that is being written has another one, with "." before it and more after.
 type Cache interface {
 	Names() ([]string, error)
 	Read(name string) ([]byte, error)
