@@ -55,6 +55,13 @@ func TestScripts(t *testing.T) {
 			"directory":    directory,
 			"mallory":      mallory,
 		},
+		// Where nothing may be missing, a script goes on without and fails.
+		Condition: func(name string) (bool, error) {
+			if name != "optional" {
+				return false, fmt.Errorf("unknown condition %q", name)
+			}
+			return !dirtest.Demanded(), nil
+		},
 	})
 }
 

@@ -60,10 +60,15 @@ import (
 // test is skipped.
 func Missing(t testing.TB, format string, args ...any) {
 	t.Helper()
-	if os.Getenv("CI") != "" || os.Getenv("ADCONNECTOR_TEST_ALL") != "" {
+	if Demanded() {
 		t.Fatalf("missing: "+format, args...)
 	}
 	t.Skipf("missing: "+format, args...)
+}
+
+// Demanded reports whether everything that a test may need must be there.
+func Demanded() bool {
+	return os.Getenv("CI") != "" || os.Getenv("ADCONNECTOR_TEST_ALL") != ""
 }
 
 // Using says in the log of a test that a program of somebody else takes part in
