@@ -15,6 +15,7 @@ import (
 	"adconnector/ldapauth/certauth"
 	"adconnector/ldapauth/certauth/revocation"
 	"adconnector/ldapauth/denial"
+	"adconnector/ldapauth/setting"
 	"adconnector/ldapauth/testca"
 )
 
@@ -248,5 +249,35 @@ func TestOneOfSeveralChainsThatIsNotRevokedIsEnough(t *testing.T) {
 				t.Errorf("explained: %v with %+v", x.Err, x.Revocation)
 			}
 		})
+	}
+}
+
+// TestB12_NobodyWaitsTwice where one chain is remembered and more was sent: the
+// other one has what is left of the time.
+func TestB12_NobodyWaitsTwice(t *testing.T) {
+	root, second := newCA(t, "Root"), newCA(t, "Second root")
+	issuing := intermediate(t, root, "Issuing", withList(listURL))
+	template := *intermediate(t, second, "Issuing").Certificate
+	template.CRLDistributionPoints = []string{listURL + "?second"}
+	cross := must(second.Certify(&template, issuing.Key.Public()))(t)
+	jon := append(sent(client(t, issuing, "jon")), cross)
+
+	c := certauth.DefaultConfig()
+	c.Revocation.Timeout = setting.Duration(2 * time.Second)
+	v := certauth.New(c, anchors(t, root.Certificate, second.Certificate))
+	v.Revocation = must(revocation.Open(c.Revocation, revocation.Options{Fetch: func(ctx context.Context, _ revocation.Request) ([]byte, error) {
+		<-ctx.Done() // both hang
+		return nil, ctx.Err()
+	}}))(t)
+	defer v.Revocation.Close()
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	if _, err := v.Verify(gone, jon[:2]); denial.ReasonOf(err) != denial.CRLUnreachable {
+		t.Fatalf("with one chain: %v", err)
+	}
+	start := time.Now()
+	wantReason(t, v, jon, denial.CRLUnreachable)
+	if took := time.Since(start); took > 3500*time.Millisecond {
+		t.Errorf("it took %v, and the timeout is %v", took, c.Revocation.Timeout)
 	}
 }

@@ -123,6 +123,7 @@ func (v *Verifier) Verify(ctx context.Context, sent []*x509.Certificate) (*Certi
 	if err != nil {
 		return nil, err
 	}
+	start := time.Now()
 	c, err := v.checkRevocation(ctx, a)
 	if err != nil && remembered && len(chain) > len(a.certificate.Path) {
 		// More was sent than at the time that is remembered: there may be another
@@ -130,7 +131,9 @@ func (v *Verifier) Verify(ctx context.Context, sent []*x509.Certificate) (*Certi
 		if a, err = v.acceptNew(chain); err != nil {
 			return nil, err
 		}
-		c, err = v.checkRevocation(ctx, a)
+		rest, cancel := context.WithDeadline(ctx, start.Add(v.config.Revocation.Timeout.Std()))
+		defer cancel()
+		c, err = v.checkRevocation(rest, a)
 	}
 	return c, err
 }
