@@ -133,8 +133,8 @@ certificate is that user's, with --ip whether browsers at that address are asked
 
    ✓ fine    ! look at it    ✗ keeps the person out    · what was done
 
-Exit code 0 if the person would be let in, 1 if refused or if the certificate is somebody else's, 2 if the directory cannot be asked or the usage
-is wrong.`,
+Exit code 0 if the person would be let in, 1 if refused or if the certificate is somebody else's,
+2 if the directory cannot be asked or the usage is wrong.`,
 		Flags: []cli.Flag{
 			configFlag(),
 			&cli.StringFlag{Name: "user", Aliases: []string{"u"}, Usage: "the `NAME` as it is typed into the form"},
