@@ -228,6 +228,7 @@ func FuzzCommonName(f *testing.F) {
 	f.Add([]byte("\x30\x1a\x31\x0c\x30\x0a\x06\x03\x55\x04\x03\x0c\x03jon\x31\x0a\x30\x08\x06\x03\x55\x04\x03\x0c\x01x"))
 	f.Add([]byte("\x30\x18\x31\x16\x30\x0a\x06\x03\x55\x04\x03\x0c\x03jon\x30\x08\x06\x03\x55\x04\x03\x0c\x01x"))
 	f.Add([]byte{})
+	f.Add([]byte("\x30\x0e\x31\x0c\x30\x0a\x06\x03\x55\x04\x0b\x0c\x03jon")) // OU=jon, and no common name
 	f.Fuzz(func(t *testing.T, raw []byte) {
 		if text := nameText(raw); len(text) > maxNameText+len(ellipsis) || !utf8.ValidString(text) ||
 			strings.ContainsFunc(text, func(r rune) bool { return !unicode.IsPrint(r) }) {
@@ -240,7 +241,8 @@ func FuzzCommonName(f *testing.F) {
 			}
 			return
 		}
-		if name == "" || !utf8.ValidString(name) || utf8.RuneCountInString(name) > 256 || !norm.NFC.IsNormalString(name) ||
+		// "" says that there is none, which the comparison below bears out.
+		if !utf8.ValidString(name) || utf8.RuneCountInString(name) > 256 || !norm.NFC.IsNormalString(name) ||
 			strings.TrimSpace(name) != name || strings.ContainsFunc(name, unicode.IsControl) {
 			t.Errorf("%q is no name for an account", name)
 		}
