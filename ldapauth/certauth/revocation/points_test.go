@@ -60,19 +60,25 @@ func TestPointsThatCannotBeUsedAreNoExcuse(t *testing.T) {
 	for _, tt := range []struct {
 		name  string
 		value []byte
-		word  string
+		word  string // "": crypto/x509 does not read such a certificate
 	}{
 		{"signed by another", points(other, listURL), "indirect"},
 		{"a file", points(nil, "file:///etc/passwd"), "http, https or ldap"},
 		{"an FTP server", points(nil, "ftp://pki.example/ca.crl"), "http, https or ldap"},
-		{"damaged", []byte{0x30, 0x05, 0x01}, "damaged"},
+		{"damaged", []byte{0x30, 0x05, 0x01}, ""},
 		{"nothing", []byte{0x30, 0x00}, "damaged"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			w := newWorld(t)
 			jon := w.leafRaw(withPoints(tt.value, 2, 5, 29, 31))
+			if tt.word == "" {
+				if jon != nil {
+					t.Error("crypto/x509 reads it: say what becomes of it here")
+				}
+				return
+			}
 			if jon == nil {
-				t.Skip("crypto/x509 does not read such a certificate")
+				t.Fatal("crypto/x509 does not read the certificate")
 			}
 			wantReason(t, w.store(), w.path(jon), denial.RevocationUnknown, tt.word)
 		})
