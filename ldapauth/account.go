@@ -49,6 +49,15 @@ func (a *Account) Values(attribute string) []string {
 	return nil
 }
 
+// SID returns the security identifier as text, such as S-1-5-21-1-2-3-1104. It is
+// "" outside Active Directory.
+func (a *Account) SID() string {
+	if sid := a.First("objectSid"); isSID(sid) {
+		return sidText(sid)
+	}
+	return ""
+}
+
 // State reports whether the account may sign in at now: nil, a denial that
 // says why not, or a fault when the entry holds something that cannot be
 // understood. It must be asked for every method of signing in, since all but a

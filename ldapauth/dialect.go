@@ -23,7 +23,7 @@ type dialect struct {
 	idText     func(string) (string, bool)
 	idValue    func(string) (string, bool) // the inverse of idText
 	username   string
-	attributes []string // asked for besides profile and id
+	attributes []string // asked for besides what is needed of everybody
 	// anyGroup finds all groups that can have members.
 	anyGroup string
 	// groupFilter finds the groups that {0}, an escaped DN, is a member of.
@@ -171,11 +171,26 @@ func Schemas() []string {
 	return []string{schemaAuto, activeDirectory.name, openLDAP.name, rfc2307.name, rfc2307bis.name, directoryServer.name}
 }
 
-// profile are the attributes that describe a person to the outside.
-var profile = []string{
-	"objectClass", "cn", "uid", "sAMAccountName", "sAMAccountType", "userPrincipalName", "displayName", "givenName", "sn",
-	"mail", "mailNickname", "description", "title", "department", "company", "manager", "telephoneNumber",
-	"st", "postalCode", "co", "distinguishedName",
+// needed are the attributes that say whether an entry is a person's and what that
+// person is called.
+var needed = []string{"objectClass", "cn", "uid", "sAMAccountName", "userPrincipalName", "mail"}
+
+// described are the attributes that describe a person to the outside, besides
+// those that are needed.
+var described = []string{
+	"sAMAccountType", "displayName", "givenName", "sn", "mailNickname", "description", "title", "department", "company",
+	"manager", "telephoneNumber", "st", "postalCode", "co", "distinguishedName",
+}
+
+// besides returns the attributes that are asked for besides those that are needed.
+// Nil stands for those that describe a person.
+func besides(attributes []string) []string {
+	if attributes == nil {
+		return described
+	}
+	return slices.DeleteFunc(slices.Clone(attributes), func(a string) bool {
+		return slices.ContainsFunc(needed, func(n string) bool { return strings.EqualFold(n, a) })
+	})
 }
 
 // rootAttributes are what a server tells of itself.

@@ -53,7 +53,9 @@ type Directory struct {
 	service  *restraint
 	dialect  *dialect    // as configured; nil: each server is asked
 	filter   *userFilter // as configured; nil: the dialect's
-	finder   *discovery  // nil: the servers are configured
+	// attributes are asked for besides what this package needs itself.
+	attributes []string
+	finder     *discovery // nil: the servers are configured
 	// templates are the filters of certificates' rules, taken apart, by text.
 	templates sync.Map
 
@@ -84,6 +86,9 @@ type Options struct {
 	// ReadSecret reads the file of the service account's password again, so that
 	// a new one is put to use. Nil: the password stays as it is.
 	ReadSecret func(path string) (secret.String, error)
+	// Attributes are those of people that [Account.Values] is asked for. Nil: what
+	// describes a person to the outside.
+	Attributes []string
 	// Resolver finds servers and their addresses. Nil means the system's.
 	Resolver *net.Resolver
 
@@ -126,19 +131,21 @@ func newDirectory(c Config, o Options) (*Directory, error) {
 		return nil, err
 	}
 	d := &Directory{
-		config:   c,
-		label:    cmp.Or(first(c.Suffixes), c.NetBIOS, first(c.BaseDN)),
-		timeout:  c.Timeout.Std(),
-		log:      o.Log,
-		now:      o.Now,
-		tls:      &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
-		dialect:  dialects[c.Schema],
-		deny:     newDenyRules(c.DenyGroups),
-		groups:   newCache[*group](c.Groups.Cache.Std(), maxCached),
-		tokens:   newWeighedCache(c.Groups.Cache.Std(), maxMemberships, func(sids []unique.Handle[string]) int { return perEntry + len(sids) }),
-		above:    newWeighedCache(c.Groups.Cache.Std(), maxMemberships, func(groups []*group) int { return perEntry + len(groups) }),
-		policies: newCache[*policy](policyCache, maxPolicies),
-		lockouts: newCache[*Lockout](policyCache, maxPolicies),
+		config:  c,
+		label:   cmp.Or(first(c.Suffixes), c.NetBIOS, first(c.BaseDN)),
+		timeout: c.Timeout.Std(),
+		log:     o.Log,
+		now:     o.Now,
+		tls:     &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+		dialect: dialects[c.Schema],
+		deny:    newDenyRules(c.DenyGroups),
+
+		attributes: besides(o.Attributes),
+		groups:     newCache[*group](c.Groups.Cache.Std(), maxCached),
+		tokens:     newWeighedCache(c.Groups.Cache.Std(), maxMemberships, func(sids []unique.Handle[string]) int { return perEntry + len(sids) }),
+		above:      newWeighedCache(c.Groups.Cache.Std(), maxMemberships, func(groups []*group) int { return perEntry + len(groups) }),
+		policies:   newCache[*policy](policyCache, maxPolicies),
+		lockouts:   newCache[*Lockout](policyCache, maxPolicies),
 	}
 	if d.now == nil {
 		d.now = time.Now
@@ -309,7 +316,7 @@ func sizeLimit(err error) bool {
 
 // attributesOf returns what a sign-in needs to know of an entry, in one search.
 func (d *Directory) attributesOf(di *dialect) []string {
-	list := slices.Concat(profile, di.attributes, []string{di.id})
+	list := slices.Concat(needed, d.attributes, di.attributes, []string{di.id})
 	if d.config.Groups.Include || d.deny.concerns(di) {
 		list = append(list, "memberOf")
 	}
