@@ -227,7 +227,7 @@ func (k *check) directory(ctx context.Context) {
 	for key, path := range k.config.serviceKeys() {
 		k.rights(key, path)
 	}
-	d, err := openDirectory(k.config)
+	d, err := openDirectory(k.config, nil)
 	if err != nil {
 		k.say(Failure, "%v", err)
 		return

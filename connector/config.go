@@ -16,6 +16,7 @@ import (
 
 	"adconnector/connector/front"
 	"adconnector/connector/iprange"
+	"adconnector/connector/profile"
 	"adconnector/connector/signin"
 	"adconnector/connector/token"
 	"adconnector/connector/web"
@@ -43,9 +44,12 @@ type Config struct {
 	Certificate *CertificateConfig     `yaml:"certificate"`
 	Password    *PasswordConfig        `yaml:"password"`
 	LDAP        ldapauth.DomainsConfig `yaml:"ldap"`
-	Session     web.SessionConfig      `yaml:"session"`
-	Signing     token.Config           `yaml:"signing"`
-	WSFed       *wsfed.Config          `yaml:"wsfed"`
+	// Profile are claims that are added to the built-in ones or replace them.
+	Profile profile.Config `yaml:"profile"`
+
+	Session web.SessionConfig `yaml:"session"`
+	Signing token.Config      `yaml:"signing"`
+	WSFed   *wsfed.Config     `yaml:"wsfed"`
 
 	Log LogConfig `yaml:"log"`
 	// AuditFile gets one JSON line for each sign-in attempt; by default they go
@@ -292,6 +296,7 @@ func (c *Config) Validate() error {
 		p.Under("password", c.Password.Validate())
 	}
 	p.Under("ldap", c.LDAP.Validate())
+	p.Under("profile", c.Profile.Validate())
 	p.Under("session", c.Session.Validate())
 	p.Under("signing", c.Signing.Validate())
 	if c.WSFed != nil {

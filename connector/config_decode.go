@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 
+	"adconnector/connector/profile"
 	"adconnector/ldapauth/secret"
 	"adconnector/ldapauth/setting"
 
@@ -38,6 +39,10 @@ var (
 	fileType   = reflect.TypeFor[setting.File]()
 	// oneOrMoreType is a list that may be written as its one value.
 	oneOrMoreType = reflect.TypeFor[setting.OneOrMore]()
+	// profileType is a section whose keys are the operator's own; each of its
+	// definitions is one of them with its value.
+	profileType    = reflect.TypeFor[profile.Config]()
+	definitionType = profileType.Elem()
 )
 
 // add notes a mistake in the value of key at n.
@@ -77,6 +82,10 @@ func (d *decoder) decode(n *yaml.Node, key string, v reflect.Value) {
 	case reflect.Struct:
 		d.section(n, key, v)
 	case reflect.Slice:
+		if v.Type() == profileType {
+			d.claims(n, key, v)
+			return
+		}
 		d.list(n, key, v)
 	case reflect.String:
 		d.text(n, key, v)
@@ -110,7 +119,7 @@ func (d *decoder) plain(n *yaml.Node, key string, t reflect.Type) bool {
 
 // isLeaf reports whether a value of type t is written as one text.
 func isLeaf(t reflect.Type) bool {
-	return t == secretType || reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
+	return t == secretType || t == definitionType || reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]())
 }
 
 // section fills a struct from a mapping.
@@ -217,6 +226,49 @@ func (d *decoder) list(n *yaml.Node, key string, v reflect.Value) {
 	for i, item := range n.Content {
 		d.decode(item, fmt.Sprintf("%s[%d]", key, i), v.Index(i))
 	}
+}
+
+// claims fills the profile section. What is said of an expression stands at the
+// expression.
+func (d *decoder) claims(n *yaml.Node, key string, v reflect.Value) {
+	if n.Kind != yaml.MappingNode {
+		d.add(n, key, "must be a section: claims below it, indented, such as %q", "email: mail")
+		return
+	}
+	var c profile.Config
+	lines := map[string]int{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		name, value := n.Content[i], n.Content[i+1]
+		full := under(key, printable(name.Value))
+		switch {
+		case name.Kind != yaml.ScalarNode || name.Anchor != "" || name.Tag == "!!merge":
+			d.add(name, key, "a key must be a plain word; references, anchors and merging (<<) are not supported")
+			continue
+		case !profile.IsName(name.Value):
+			d.add(name, full, profile.NameRule)
+			continue
+		case lines[name.Value] > 0:
+			d.add(name, full, "is given twice, first in line %d; remove one", lines[name.Value])
+			continue
+		}
+		lines[name.Value] = name.Line
+		full = under(key, name.Value) // which is harmless, as its problems have it
+		if isNull(value) {
+			value.Line, value.Column = name.Line, name.Column // it has no place of its own
+		}
+		d.places[full] = place{value.Line, value.Column}
+		definition := profile.Definition{Claim: name.Value}
+		if !d.plain(value, full, definitionType) {
+			continue
+		}
+		source, ok := d.scalar(value, full, "the name of an attribute or an expression")
+		if !ok {
+			continue
+		}
+		definition.Source = source
+		c = append(c, definition)
+	}
+	v.Set(reflect.ValueOf(c))
 }
 
 // inheriting fills a list of sections that are of the kind of the one around

@@ -7,6 +7,8 @@ import (
 	"reflect"
 	"strconv"
 
+	"adconnector/connector/profile"
+
 	"gopkg.in/yaml.v3"
 )
 
@@ -39,6 +41,9 @@ func nodeOf(v reflect.Value) (*yaml.Node, error) {
 			return nil, err
 		}
 		return textNode(string(text)), nil
+	}
+	if c, ok := v.Interface().(profile.Config); ok {
+		return profileNode(c), nil
 	}
 	switch v.Kind() {
 	case reflect.Struct:
@@ -85,6 +90,17 @@ func sectionNode(v reflect.Value) (*yaml.Node, error) {
 		}
 	}
 	return n, nil
+}
+
+func profileNode(c profile.Config) *yaml.Node {
+	if len(c) == 0 {
+		return nil
+	}
+	n := &yaml.Node{Kind: yaml.MappingNode}
+	for _, d := range c {
+		n.Content = append(n.Content, textNode(d.Claim), textNode(d.Source))
+	}
+	return n
 }
 
 func isSet(v reflect.Value, known []field, key string) bool {

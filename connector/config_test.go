@@ -104,6 +104,15 @@ func TestConfigMistakes(t *testing.T) {
 		{"key of the top level", "session: {listen: x}", []string{"belongs in the top level"}},
 		{"key of nowhere", "session: {frobnicate: x}", []string{"unknown key; there are lifetime, recheck"}},
 		{"section of a list", "wsfed:\n  issuer: urn:x\n  relying_parties:\n    - relm: urn:y\n      reply_urls: [https://a.example/]", []string{"8:7: wsfed.relying_parties[0].relm: unknown key; did you mean realm?"}},
+		{"expression", `profile: {x: 'givenName + attr(sn)'}`, []string{"5:14: profile.x: character 13, where the mark is in givenName + ▸attr(sn): the name of the attribute must be written out"}},
+		{"type in an expression", `profile: {x: 'lower(values("mail"))'}`, []string{"5:14: profile.x: character 7, where the mark is in lower(▸values(\"mail\")): cannot use list as argument (type text) to call lower"}},
+		{"several claims", "profile:\n  email: mail\n  id: uid\n  x: userPassword\n  Y: a\n  y: b", []string{"7:7: profile.id: is reserved", "8:6: profile.x: the attribute userPassword holds secrets", "10:6: profile.y: differs from Y"}},
+		{"claim given twice", "profile: {x: a, x: b}", []string{"5:17: profile.x: is given twice, first in line 5"}},
+		{"claim without a value", "profile:\n  x:", []string{"6:3: profile.x: nothing follows"}},
+		{"list for a claim", "profile: {x: [a]}", []string{"5:14: profile.x: must be the name of an attribute or an expression, not a list"}},
+		{"reference for a claim", "profile: {x: &a b}", []string{"5:14: profile.x: anchors (&) are not supported"}},
+		{"odd name of a claim", `profile: {"a b": c}`, []string{"5:11: profile.a…: is not the name of a claim"}},
+		{"list of claims", "profile: [a]", []string{`5:10: profile: must be a section: claims below it, indented, such as "email: mail"`}},
 		{"duplicate key", "log: {level: info, level: debug}", []string{"5:20: log.level: is given twice, first in line 5"}},
 		{"duplicate section", "ldap: {}", []string{"5:1: ldap: is given twice, first in line 4"}},
 		{"text for a section", "session: 8h", []string{`5:10: session: must be a section`}},
@@ -694,6 +703,9 @@ func TestExampleIsComplete(t *testing.T) {
 	for key := range got {
 		if rest, ok := strings.CutPrefix(key, "ldap.domains."); ok && all["ldap."+rest] {
 			continue // a domain has the keys of the section around it
+		}
+		if strings.HasPrefix(key, "profile.") {
+			continue // its keys are the operator's own
 		}
 		t.Errorf("%s is in config.example.yaml, but there is no such key", key)
 	}

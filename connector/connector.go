@@ -20,6 +20,7 @@ import (
 	"adconnector/connector/front"
 	"adconnector/connector/iprange"
 	"adconnector/connector/private"
+	"adconnector/connector/profile"
 	"adconnector/connector/signin"
 	"adconnector/connector/token"
 	"adconnector/connector/watch"
@@ -71,6 +72,7 @@ type Connector struct {
 	listeners []net.Listener
 	watcher   *watch.Watcher
 
+	profile    *profile.Profile
 	directory  *ldapauth.Domains
 	verifier   *certauth.Verifier // nil: no sign-in by certificate
 	revocation *revocation.Store  // nil: none, or nobody asks whether one has been revoked
@@ -116,7 +118,14 @@ func New(ctx context.Context, c *Config, o Options) (_ *Connector, err error) {
 	certificate, certErr := conn.loadServerCertificate(base)
 	anchors, anchorErr := conn.loadAnchors()
 	listed, listedErr := conn.loadListed()
-	directory, ldapErr := ldapauth.NewDomains(c.LDAP, ldapauth.Options{Log: o.Log, CheckFile: private.Check, ReadSecret: readSecretAgain})
+	claims, profileErr := profile.Compile(c.Profile)
+	if profileErr != nil {
+		return nil, fmt.Errorf("profile: %w", profileErr)
+	}
+	conn.profile = claims
+	directory, ldapErr := ldapauth.NewDomains(c.LDAP, ldapauth.Options{
+		Log: o.Log, CheckFile: private.Check, ReadSecret: readSecretAgain, Attributes: claims.Attributes(),
+	})
 	if ldapErr != nil {
 		ldapErr = fmt.Errorf("ldap: %w", ldapErr)
 	}
@@ -355,6 +364,7 @@ func (c *Connector) policy() signin.Options {
 		Directory:       c.directory,
 		ProofTimeout:    c.config.LDAP.LongestTimeout() + proofMargin,
 		Recheck:         c.config.Session.Recheck.Std(),
+		Profile:         c.profile,
 		GroupsOnFailure: c.config.LDAP.Groups.OnFailure,
 
 		AllowExpiredPassword:    c.config.LDAP.AllowExpiredPassword,

@@ -37,8 +37,10 @@ var rules = []struct{ pkg, ours, theirs string }{
 	{"ldapauth/memdir", "", "github.com/go-asn1-ber/asn1-ber"},
 	{"ldapauth/bare", "", "github.com/go-ldap/ldap/v3"}, // what ldapauth is measured against
 	{"ldapauth", "ldapauth/denial ldapauth/secret ldapauth/setting", "github.com/go-ldap/ldap/v3 github.com/go-ldap/ldap/v3/gssapi github.com/jcmturner/gokrb5/v8/client github.com/jcmturner/gokrb5/v8/config github.com/jcmturner/gokrb5/v8/iana/etypeID github.com/jcmturner/gokrb5/v8/keytab github.com/go-asn1-ber/asn1-ber github.com/hashicorp/golang-lru/v2 github.com/hashicorp/golang-lru/v2/simplelru golang.org/x/sync/errgroup golang.org/x/sys/unix golang.org/x/sys/windows golang.org/x/text/unicode/norm"},
+	// What is said of an account, without knowing what an account is.
+	{"connector/profile", "ldapauth/setting", "github.com/expr-lang/expr github.com/expr-lang/expr/ast github.com/expr-lang/expr/file github.com/expr-lang/expr/vm"},
 	// Floor 2: the one door. No HTTP and no LDAP here.
-	{"connector/signin", "ldapauth ldapauth/certauth ldapauth/denial ldapauth/secret ldapauth/setting connector/iprange connector/private", "github.com/hashicorp/golang-lru/v2/simplelru golang.org/x/text/unicode/norm"},
+	{"connector/signin", "ldapauth ldapauth/certauth ldapauth/denial ldapauth/secret ldapauth/setting connector/iprange connector/private connector/profile", "github.com/hashicorp/golang-lru/v2/simplelru golang.org/x/text/unicode/norm"},
 	// Floor 3: what protocols share. Nobody from here up sees the directory.
 	{"connector/front", "ldapauth/secret ldapauth/setting connector/iprange connector/private", "software.sslmate.com/src/go-pkcs12"},
 	{"connector/fetch", "ldapauth/certauth/revocation", "net/http"},
@@ -47,7 +49,7 @@ var rules = []struct{ pkg, ours, theirs string }{
 	// Floor 4: one package for each upstream; they do not know each other.
 	{"connector/wsfed", "connector/signin connector/token connector/web ldapauth/setting", "net/http"},
 	// Floor 5: assembly.
-	{"connector", "connector/control connector/fetch connector/front connector/iprange connector/private connector/signin connector/token connector/watch connector/web connector/wsfed ldapauth ldapauth/certauth ldapauth/certauth/revocation ldapauth/denial ldapauth/secret ldapauth/setting", "gopkg.in/yaml.v3 net/http"},
+	{"connector", "connector/control connector/fetch connector/front connector/iprange connector/private connector/profile connector/signin connector/token connector/watch connector/web connector/wsfed ldapauth ldapauth/certauth ldapauth/certauth/revocation ldapauth/denial ldapauth/secret ldapauth/setting", "gopkg.in/yaml.v3 net/http"},
 	// Floor 6: the program.
 	{"connector/browser", "", "net/http"},
 	{"connector/demo", "connector connector/browser connector/private ldapauth/memdir ldapauth/testca", "net/http github.com/beevik/etree github.com/russellhaering/goxmldsig"},

@@ -11,6 +11,7 @@
 //	4  wsfed                                             upstream protocols; none knows another
 //	3  web   token   front   fetch                       what upstreams share; the TLS side
 //	2  signin                                            the one door; no HTTP, no LDAP of its own
+//	1  profile                                           what is told of an account; no HTTP, no LDAP
 //	1  ldapauth   certauth   revocation   memdir   testca   proof; no HTTP
 //	0  denial   secret   setting   iprange   private   watch   templates   static
 //

@@ -3,8 +3,10 @@ package connector
 import (
 	"context"
 	"errors"
+	"fmt"
 	"time"
 
+	"adconnector/connector/profile"
 	"adconnector/connector/signin"
 	"adconnector/ldapauth"
 	"adconnector/ldapauth/denial"
@@ -24,6 +26,7 @@ type Explanation struct {
 	State   []Fact   `json:"state,omitempty"`
 	Lockout *Lockout `json:"lockout,omitempty"`
 	Groups  *Groups  `json:"groups,omitempty"`
+	Profile *Profile `json:"profile,omitempty"`
 }
 
 // The results of an [Explanation].
@@ -133,12 +136,11 @@ type Groups struct {
 // changes and records nothing. An error means that there was nothing to ask with;
 // a directory that cannot be asked is an answer, [Fault].
 func Explain(ctx context.Context, c *Config, username string) (*Explanation, error) {
-	d, err := openDirectory(c)
+	conn, err := openToExplain(c)
 	if err != nil {
 		return nil, err
 	}
-	defer d.Close()
-	conn := &Connector{config: c, log: discard, directory: d}
+	defer conn.directory.Close()
 	o := conn.policy()
 	o.Audit = discard
 	service, err := signin.New(o)
@@ -153,12 +155,27 @@ func Explain(ctx context.Context, c *Config, username string) (*Explanation, err
 		x.Verdict = refusal(err)
 		return x, nil
 	}
-	x.explainAccount(ctx, c, d, service, account)
+	x.explainAccount(ctx, conn, service, account)
 	return x, nil
 }
 
+// openToExplain returns as much of a connector as it takes to ask the directory
+// what a sign-in asks.
+func openToExplain(c *Config) (*Connector, error) {
+	claims, err := profile.Compile(c.Profile)
+	if err != nil {
+		return nil, fmt.Errorf("profile: %w", err)
+	}
+	d, err := openDirectory(c, claims.Attributes())
+	if err != nil {
+		return nil, err
+	}
+	return &Connector{config: c, log: discard, directory: d, profile: claims}, nil
+}
+
 // explainAccount goes on where the account is known.
-func (x *Explanation) explainAccount(ctx context.Context, c *Config, d *ldapauth.Domains, service *signin.Service, account *ldapauth.Account) {
+func (x *Explanation) explainAccount(ctx context.Context, conn *Connector, service *signin.Service, account *ldapauth.Account) {
+	c, d := conn.config, conn.directory
 	x.Account = &Account{
 		DN: account.DN, ID: account.ID, Username: account.Username, FoundBy: account.FoundBy(), Domain: c.domain(account.Domain()),
 	}
@@ -166,7 +183,8 @@ func (x *Explanation) explainAccount(ctx context.Context, c *Config, d *ldapauth
 		x.State = append(x.State, Fact{f.Attribute, f.Text, reasonOrError(f.Err)})
 	}
 	x.explainLockout(ctx, c, d, account)
-	x.explainVerdict(ctx, d, service, account)
+	groups, incomplete := x.explainVerdict(ctx, d, service, account)
+	x.explainProfile(conn.profile, service.Claims(account, groups, incomplete), account)
 }
 
 // watched does something and returns what the directory was asked meanwhile.
@@ -246,8 +264,9 @@ func span(d time.Duration) string {
 	return setting.Duration(d).String()
 }
 
-// explainVerdict judges the account and reads its groups.
-func (x *Explanation) explainVerdict(ctx context.Context, d *ldapauth.Domains, service *signin.Service, account *ldapauth.Account) {
+// explainVerdict judges the account and reads its groups. It returns what the
+// claims are made of.
+func (x *Explanation) explainVerdict(ctx context.Context, d *ldapauth.Domains, service *signin.Service, account *ldapauth.Account) (groups []string, incomplete bool) {
 	var v signin.Verdict
 	p := watched(ctx, func(ctx context.Context) { v = service.Judge(ctx, account) })
 	x.Groups = &Groups{Phase: p}
@@ -257,17 +276,18 @@ func (x *Explanation) explainVerdict(ctx context.Context, d *ldapauth.Domains, s
 	}
 	x.Passed, x.CanChangePassword = string(v.Passed), v.Changeable
 	err := v.Err
+	_, atProfile := errors.AsType[*profile.Error](err)
 	switch {
 	case v.AtState: // whoever puts that right wants to know what comes next
 		x.Groups.Aside = true
-		x.Groups.Phase = watched(ctx, func(ctx context.Context) { x.Groups.Names, err = d.Groups(ctx, account) })
-	case v.Identity != nil:
-		x.Groups.Names = v.Identity.Groups
-		if v.Identity.GroupsIncomplete {
+		x.Groups.Phase = watched(ctx, func(ctx context.Context) { groups, err = d.Groups(ctx, account) })
+	case v.Identity != nil, atProfile:
+		groups, err = v.Groups, nil
+		if v.GroupsIncomplete {
 			err = errors.New("they could not be read; the user is let in without them, as ldap.groups.on_failure says")
 		}
 	}
-	if x.Groups.Names == nil {
+	if x.Groups.Names = groups; groups == nil {
 		x.Groups.Names = []string{}
 	}
 	if denial.ReasonOf(err) != "" {
@@ -275,4 +295,5 @@ func (x *Explanation) explainVerdict(ctx context.Context, d *ldapauth.Domains, s
 	} else {
 		x.Groups.Error = text(err)
 	}
+	return groups, err != nil
 }

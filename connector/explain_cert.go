@@ -94,12 +94,11 @@ func ExplainCertificate(ctx context.Context, c *Config, q CertificateQuestion) (
 	if c.Certificate == nil {
 		return nil, errors.New("the configuration has no section certificate, so nobody is asked for one")
 	}
-	d, err := openDirectory(c)
+	conn, err := openToExplain(c)
 	if err != nil {
 		return nil, err
 	}
-	defer d.Close()
-	conn := &Connector{config: c, log: discard, directory: d}
+	defer conn.directory.Close()
 	closeVerifier, err := conn.openVerifier()
 	if err != nil {
 		return nil, err
@@ -128,7 +127,7 @@ func ExplainCertificate(ctx context.Context, c *Config, q CertificateQuestion) (
 		return x, nil
 	}
 	x.Certificate.Strength = certificate.Strength()
-	x.explainAccount(ctx, c, d, service, account)
+	x.explainAccount(ctx, conn, service, account)
 	if q.User != "" {
 		x.explainOwner(ctx, service, account)
 	}

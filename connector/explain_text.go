@@ -28,6 +28,7 @@ func (x *Explanation) WriteText(w io.Writer) error {
 		}
 		t.lockout(x.Lockout)
 		t.groups(x.Groups)
+		t.profile(x.Profile)
 	}
 	t.verdict(x)
 	_, err := io.WriteString(w, t.String())

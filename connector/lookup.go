@@ -36,7 +36,7 @@ type Person struct {
 // FindPeople looks in the directory for people by a part of their name, at most
 // limit of them.
 func FindPeople(ctx context.Context, c *Config, text string, limit int) (*People, error) {
-	d, err := openDirectory(c)
+	d, err := openDirectory(c, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -105,7 +105,7 @@ type GroupEntry struct {
 // FindGroups looks in the directory for groups by a part of their name, at most
 // limit of them.
 func FindGroups(ctx context.Context, c *Config, text string, limit int) (*GroupList, error) {
-	d, err := openDirectory(c)
+	d, err := openDirectory(c, nil)
 	if err != nil {
 		return nil, err
 	}
@@ -144,9 +144,10 @@ func line(w io.Writer, cells ...string) {
 }
 
 // openDirectory returns the directory of the ldap section, for a command that
-// asks it something once.
-func openDirectory(c *Config) (*ldapauth.Domains, error) {
-	d, err := ldapauth.NewDomains(c.LDAP, ldapauth.Options{Log: discard, CheckFile: private.Check})
+// asks it something once: for these attributes of people, or for those that
+// describe them.
+func openDirectory(c *Config, attributes []string) (*ldapauth.Domains, error) {
+	d, err := ldapauth.NewDomains(c.LDAP, ldapauth.Options{Log: discard, CheckFile: private.Check, Attributes: attributes})
 	if err != nil {
 		return nil, fmt.Errorf("ldap: %w", err)
 	}

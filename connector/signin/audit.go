@@ -32,7 +32,10 @@ type trail struct {
 	allowed     denial.Reason // the fault of the password that was let pass
 	asked       bool          // the directory was asked
 	failed      int           // how many failures this attempt comes after
-	returned    bool          // SignIn came to its end, with an answer or without
+	groups      []string      // as the directory has them
+	// groupsIncomplete says that they could not be read and are left out.
+	groupsIncomplete bool
+	returned         bool // SignIn came to its end, with an answer or without
 }
 
 // writeAudit writes the line of one attempt. It does not obey ctx: an attempt

@@ -14,6 +14,10 @@ type Verdict struct {
 	Identity *Identity     // nil: not let in
 	Err      error         // why not: a denial, or a fault
 	Passed   denial.Reason // the fault of the password that the configuration lets pass; "" if there is none
+	// Groups are those that the directory reports, before the profile; not known
+	// if AtState is true. GroupsIncomplete says that they could not be read.
+	Groups           []string
+	GroupsIncomplete bool
 	// AtState says that the account's state was the reason, so that nobody asked
 	// for its groups.
 	AtState bool
@@ -38,9 +42,13 @@ func (s *Service) Judge(ctx context.Context, account *ldapauth.Account) Verdict 
 	id, err := s.admit(ctx, account, ByPassword, &t)
 	_, changeable := errors.AsType[*Changeable](s.offerChange(ctx, account, err))
 	return Verdict{
-		Identity:   id,
-		Err:        err,
-		Passed:     t.allowed,
+		Identity: id,
+		Err:      err,
+		Passed:   t.allowed,
+		Groups:   t.groups,
+
+		GroupsIncomplete: t.groupsIncomplete,
+
 		AtState:    err != nil && account.State(s.now(), s.allowed...) != nil,
 		Changeable: changeable,
 	}

@@ -3,40 +3,51 @@ package signin
 import (
 	"cmp"
 
+	"adconnector/connector/profile"
 	"adconnector/ldapauth"
 )
 
-// claims are the attributes of the default profile that carry the name of the
-// directory attribute they are taken from, in the order of the report. Around
-// them stand "dn" and "organizationUnits", which are made from the entry's name.
-var claims = [...]string{
-	"st", "description", "postalCode", "telephoneNumber", "distinguishedName", "co", "department", "company",
-	"mailNickname", "sAMAccountName", "sAMAccountType", "userPrincipalName", "manager",
+// Claims returns what becomes of each claim of the profile for an account with
+// these groups. Incomplete says that they could not be read.
+func (s *Service) Claims(a *ldapauth.Account, groups []string, incomplete bool) []profile.Result {
+	return s.profile.Results(subject(a, groups, incomplete))
 }
 
-// profile returns what upstreams learn of the account. What the directory does
-// not have is left out.
-func profile(a *ldapauth.Account) *Identity {
-	id := &Identity{
-		ID:          a.ID,
-		Username:    cmp.Or(a.Username, a.First("cn")),
-		DisplayName: a.First("displayName"),
-		Email:       a.First("mail"),
-		GivenName:   a.First("givenName"),
-		FamilyName:  a.First("sn"),
-		Attributes:  make([]Attribute, 0, len(claims)+2),
+// subject returns the account as the profile sees it.
+func subject(a *ldapauth.Account, groups []string, incomplete bool) *profile.Subject {
+	return &profile.Subject{
+		Entry: a, ID: a.ID, DN: a.DN, Username: username(a), SID: a.SID(), Groups: groups, Incomplete: incomplete,
 	}
-	add := func(name string, values []string) {
-		if len(values) > 0 {
+}
+
+// username returns what the account is called.
+func username(a *ldapauth.Account) string { return cmp.Or(a.Username, a.First("cn")) }
+
+// describe returns what upstreams learn of an account with these groups. What the
+// directory does not have is left out. Who it is, its ID and its user name, is not
+// for the profile to say.
+func (s *Service) describe(a *ldapauth.Account, groups []string, incomplete bool) (*Identity, error) {
+	id := &Identity{ID: a.ID, Username: username(a), GroupsIncomplete: incomplete}
+	err := s.profile.Each(subject(a, groups, incomplete), func(name string, values []string) {
+		switch name {
+		case profile.DisplayName:
+			id.DisplayName = values[0]
+		case profile.GivenName:
+			id.GivenName = values[0]
+		case profile.FamilyName:
+			id.FamilyName = values[0]
+		case profile.Nickname:
+			id.Nickname = values[0]
+		case profile.Email:
+			id.Email = values[0]
+		case profile.Groups:
+			id.Groups = values
+		default:
 			id.Attributes = append(id.Attributes, Attribute{name, values})
 		}
+	})
+	if err != nil {
+		return nil, err
 	}
-	if a.DN != "" {
-		add("dn", []string{a.DN})
-	}
-	for _, name := range claims {
-		add(name, a.Values(name))
-	}
-	add("organizationUnits", organizationalUnits(a.DN))
-	return id
+	return id, nil
 }

@@ -16,6 +16,7 @@ import (
 
 	"adconnector/connector/iprange"
 	"adconnector/connector/private"
+	"adconnector/connector/profile"
 	"adconnector/ldapauth"
 	"adconnector/ldapauth/certauth"
 	"adconnector/ldapauth/denial"
@@ -108,6 +109,9 @@ type Options struct {
 
 	GroupsOnFailure string // [DenyWithoutGroups] (also if empty) or [OmitGroups]
 
+	// Profile says what upstreams learn of a user; nil: the built-in claims.
+	Profile *profile.Profile
+
 	Audit *slog.Logger // gets one record for each attempt; see [NewAudit]
 	Log   *slog.Logger
 	Now   func() time.Time // nil: time.Now
@@ -136,6 +140,8 @@ type Service struct {
 	recheck      time.Duration
 	omitGroups   bool
 
+	profile *profile.Profile
+
 	audit, log *slog.Logger
 	now        func() time.Time
 }
@@ -153,6 +159,9 @@ func New(o Options) (*Service, error) {
 	}
 	if o.Now == nil {
 		o.Now = time.Now
+	}
+	if o.Profile == nil {
+		o.Profile, _ = profile.Compile(nil) // a test holds that the built-in claims compile
 	}
 	switch {
 	case o.Directory == nil:
@@ -198,6 +207,7 @@ func New(o Options) (*Service, error) {
 		proofTimeout:     o.ProofTimeout,
 		recheck:          o.Recheck,
 		omitGroups:       o.GroupsOnFailure == OmitGroups,
+		profile:          o.Profile,
 		audit:            o.Audit,
 		log:              o.Log,
 		now:              o.Now,
@@ -531,21 +541,25 @@ func (s *Service) admit(ctx context.Context, account *ldapauth.Account, by Metho
 	if err != nil {
 		return nil, err
 	}
-	id := profile(account)
-	id.AuthenticatedBy, id.AuthenticatedAt, id.CheckedAt = by, now, now
 	groups, err := s.directory.Groups(ctx, account)
+	incomplete := s.omitGroups && errors.Is(err, ldapauth.ErrGroups) && ctx.Err() == nil
 	switch {
 	case err == nil:
-		id.Groups = groups
 	case denial.ReasonOf(err) != "":
 		return nil, err
-	case s.omitGroups && errors.Is(err, ldapauth.ErrGroups) && ctx.Err() == nil:
+	case incomplete:
 		// None at all is easier to notice upstream than some.
-		id.GroupsIncomplete = true
+		groups = nil
 		s.log.WarnContext(ctx, "groups could not be read and are left out", "account_id", account.ID, "err", err)
 	default:
 		return nil, fmt.Errorf("reading the groups: %w", err)
 	}
+	t.groups, t.groupsIncomplete = groups, incomplete
+	id, err := s.describe(account, groups, incomplete)
+	if err != nil {
+		return nil, err
+	}
+	id.AuthenticatedBy, id.AuthenticatedAt, id.CheckedAt = by, now, now
 	return id, nil
 }
 

@@ -916,7 +916,7 @@ func TestProfile(t *testing.T) {
 	if id.AuthenticatedBy != signin.ByPassword || id.AuthenticatedAt.Before(before) || !id.CheckedAt.Equal(id.AuthenticatedAt) || id.Certificate != nil {
 		t.Errorf("proof: %+v", id)
 	}
-	if len(id.ID) != 36 || id.Username != "zoe" || id.DisplayName != "Zoë Müller" || id.GivenName != "Zoë" || id.FamilyName != "Müller" || id.Email == "" {
+	if len(id.ID) != 36 || id.Username != "zoe" || id.Nickname != "zoe" || id.DisplayName != "Zoë Müller" || id.GivenName != "Zoë" || id.FamilyName != "Müller" || id.Email == "" {
 		t.Errorf("names: %+v", id)
 	}
 	if !slices.Contains(id.Groups, "All Staff") || !slices.Contains(id.Groups, "Träger (alle), Nord #1") {
@@ -939,7 +939,7 @@ func TestProfile(t *testing.T) {
 		t.Errorf("attributes in the order %q, want %q", got, want)
 	}
 	for name, want := range map[string]string{
-		"dn": `CN=Zoë (Ops)\, Müller,OU=Staff,` + base, "sAMAccountName": "zoe", "department": "Operations", "organizationUnits": "Staff",
+		"dn": `CN=Zoë (Ops)\, Müller,OU=Staff,` + base, "sAMAccountName": "zoe", "department": "Operations", "organizationUnits": `CN=Zoë (Ops)\, Müller,OU=Staff,` + base,
 	} {
 		if !slices.Equal(values[name], []string{want}) {
 			t.Errorf("%s = %q, want %q", name, values[name], want)

@@ -85,8 +85,11 @@ type Attempt struct {
 // An Identity is what the outside learns of a user who was let in. It is
 // immutable: a fresh look at the directory makes a new one.
 type Identity struct {
-	ID          string // stable: objectGUID as text, else entryUUID
-	Username    string // sAMAccountName, else uid
+	ID       string // stable: objectGUID as text, else entryUUID
+	Username string // sAMAccountName, else uid
+	// Nickname is what upstreams call the user: the user name, unless the profile
+	// says otherwise. Nothing but claims is made of it.
+	Nickname    string
 	DisplayName string
 	Email       string
 	GivenName   string

@@ -156,7 +156,7 @@ func (s *SAML11) appendAttributes(b []byte) []byte {
 	b = appendAttribute(b, claimsNS, "name", id.DisplayName)
 	b = appendAttribute(b, claimsNS, "givenname", id.GivenName)
 	b = appendAttribute(b, claimsNS, "surname", id.FamilyName)
-	b = appendAttribute(b, passportNS, "nickname", id.Username)
+	b = appendAttribute(b, passportNS, "nickname", id.Nickname)
 	b = appendAttribute(b, passportNS, "groups", id.Groups...)
 	for _, a := range id.Attributes {
 		b = appendAttribute(b, passportNS, a.Name, a.Values...)

@@ -61,8 +61,8 @@ var signingKey = sync.OnceValue(func() *token.SigningKey {
 // jon returns somebody with a value for everything that a token can say.
 func jon() *signin.Identity {
 	return &signin.Identity{
-		ID:          "9f1c2f9e-3b52-4a7e-8e4e-0c2b8c6f1a77",
-		Username:    "jon",
+		ID:       "9f1c2f9e-3b52-4a7e-8e4e-0c2b8c6f1a77",
+		Username: "jon", Nickname: "jon",
 		DisplayName: "Jon Müller & Söhne",
 		Email:       "jon@fabrikam.example",
 		GivenName:   "Jon",

@@ -94,8 +94,8 @@ func post(query, body string) *http.Request {
 
 func jon() *signin.Identity {
 	return &signin.Identity{
-		ID:              "9f1c2f9e-3b52-4a7e-8e4e-0c2b8c6f1a77",
-		Username:        "jon",
+		ID:       "9f1c2f9e-3b52-4a7e-8e4e-0c2b8c6f1a77",
+		Username: "jon", Nickname: "jon",
 		DisplayName:     "Jon Müller",
 		Email:           "jon@fabrikam.example",
 		Groups:          []string{"Domain Users", "R&D"},

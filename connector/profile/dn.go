@@ -1,4 +1,4 @@
-package signin
+package profile
 
 import (
 	"encoding/hex"
