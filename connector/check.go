@@ -14,6 +14,7 @@ import (
 
 	"adconnector/connector/front"
 	"adconnector/connector/private"
+	"adconnector/connector/token"
 	"adconnector/ldapauth"
 	"adconnector/ldapauth/certauth"
 	"adconnector/ldapauth/setting"
@@ -52,6 +53,7 @@ func Check(ctx context.Context, c *Config, found func(Finding)) {
 	}
 	k.serverCertificate()
 	k.dataDir()
+	k.signingKey()
 	k.auditFile()
 	k.anchors()
 	k.listed()
@@ -126,6 +128,29 @@ func (k *check) dataDir() {
 	default:
 		k.rights("data_dir", path)
 	}
+}
+
+// signingKey looks at the key that the operator keeps. The end of its certificate
+// is for the operator to judge: many relying parties do not look at it.
+func (k *check) signingKey() {
+	s := k.config.Signing
+	if s.KeyFile == "" {
+		return
+	}
+	key, warning, err := token.ReadKey(string(s.CertFile), string(s.KeyFile))
+	if err != nil {
+		k.say(Failure, "signing: %v", err)
+		return
+	}
+	if warning != "" {
+		k.say(Warning, "signing.key_file: %s", warning)
+	}
+	const what = "signing: the certificate of the key that signs tokens"
+	if end := key.Certificate.NotAfter; end.Before(k.now) {
+		k.say(Warning, "%s expired on %s: relying parties that look at its dates refuse tokens", what, end.Format(time.DateOnly))
+		return
+	}
+	k.validity(what, key.Certificate)
 }
 
 // auditFile looks whether lines can be appended, without making the file.

@@ -32,6 +32,11 @@ type Config struct {
 	// takes effect like any change of keys: the new key is published first and
 	// used 30 days later.
 	RSABits int `yaml:"rsa_bits"`
+	// CertFile and KeyFile are a certificate and its RSA key, both PEM, that the
+	// operator keeps: tokens are signed with these, and nothing is made, renewed
+	// or published ahead. They are read at the start.
+	CertFile setting.File `yaml:"cert_file"`
+	KeyFile  setting.File `yaml:"key_file"`
 }
 
 // DefaultConfig returns the settings that hold where the file says nothing.
@@ -46,6 +51,12 @@ func (c *Config) Validate() error {
 	case minBits, 3072, 4096:
 	default:
 		p.Addf("rsa_bits", "must be 2048, 3072 or 4096, not %d", c.RSABits)
+	}
+	switch {
+	case c.CertFile == "" && c.KeyFile != "":
+		p.Addf("cert_file", "required with key_file: the certificate by which relying parties know the key")
+	case c.CertFile != "" && c.KeyFile == "":
+		p.Addf("key_file", "required with cert_file: the private key that belongs to the certificate")
 	}
 	return p.Err()
 }
@@ -109,6 +120,7 @@ type Keys struct {
 	now  func() time.Time
 	log  *slog.Logger
 
+	kept      bool          // by the operator, in files of their own
 	all       []*SigningKey // oldest first; only OpenKeys and Run use it
 	published atomic.Pointer[published]
 }
@@ -125,13 +137,20 @@ type KeysOptions struct {
 	Now func() time.Time // nil for time.Now
 }
 
-// OpenKeys returns the keys that are kept in dir, and makes the first one if
-// there is none. A key file that is damaged, or whose keys are too weak, is an
+// OpenKeys returns the key in the files that c names. Without such files it
+// returns the keys that are kept in dir, and makes the first one if there is
+// none. A key file that is damaged, or whose keys are too weak, is an
 // error: to replace it by new keys unasked would lock every relying party out.
 func OpenKeys(ctx context.Context, dir *private.Dir, c Config, o KeysOptions) (*Keys, error) {
 	k := &Keys{dir: dir, bits: c.RSABits, now: o.Now, log: o.Log}
 	if k.now == nil {
 		k.now = time.Now
+	}
+	if c.KeyFile != "" {
+		if err := k.open(ctx, c); err != nil {
+			return nil, err
+		}
+		return k, nil
 	}
 	data, err := dir.Read(keyFile)
 	switch {
@@ -164,6 +183,10 @@ func (k *Keys) Certificates() []*x509.Certificate { return k.published.Load().ce
 // Run renews the keys when their time has come, until ctx ends. When that fails
 // the keys stay as they are, and it tries again after an hour.
 func (k *Keys) Run(ctx context.Context) {
+	if k.kept {
+		<-ctx.Done()
+		return
+	}
 	t := time.NewTicker(check)
 	defer t.Stop()
 	for {
@@ -348,15 +371,5 @@ func parseKey(key, certificate []byte) (*SigningKey, error) {
 	if !ok {
 		return nil, fmt.Errorf("tokens are signed with RSA keys only, and this is a %T", parsed)
 	}
-	if n := rsaKey.N.BitLen(); n < minBits {
-		return nil, fmt.Errorf("an RSA key of %d bits is too weak: at least %d are needed", n, minBits)
-	}
-	cert, err := x509.ParseCertificate(certificate)
-	if err != nil {
-		return nil, fmt.Errorf("damaged certificate: %w", err)
-	}
-	if !rsaKey.PublicKey.Equal(cert.PublicKey) {
-		return nil, errors.New("the certificate belongs to another key")
-	}
-	return newSigningKey(rsaKey, cert), nil
+	return parseRSA(rsaKey, certificate)
 }
