@@ -54,7 +54,8 @@ var rules = []struct{ pkg, ours, theirs string }{
 	{"connector/browser", "", "net/http"},
 	{"connector/demo", "connector connector/browser connector/private ldapauth/memdir ldapauth/testca", "net/http github.com/beevik/etree github.com/russellhaering/goxmldsig"},
 	{"connector/bench", "connector connector/browser connector/private connector/signin ldapauth ldapauth/bare ldapauth/memdir ldapauth/secret ldapauth/testca", "net/http"},
-	{"cmd/adconnector", "connector connector/bench connector/demo connector/private ldapauth/testca", "github.com/kardianos/service github.com/urfave/cli/v3 golang.org/x/sys/windows/svc"},
+	{"connector/migrate", "connector connector/private connector/token ldapauth/secret", "golang.org/x/crypto/scrypt software.sslmate.com/src/go-pkcs12"},
+	{"cmd/adconnector", "connector connector/bench connector/demo connector/migrate connector/private ldapauth/secret ldapauth/testca", "github.com/kardianos/service github.com/urfave/cli/v3 golang.org/x/sys/windows/svc"},
 	// Tests only: nothing above imports it.
 	{"ldapauth/dirtest", "ldapauth/testca", "golang.org/x/crypto/argon2 golang.org/x/sys/unix github.com/go-ldap/ldap/v3"},
 }

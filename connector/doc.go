@@ -6,7 +6,7 @@
 // Imports point down only; deps_test.go in this folder is the rule and fails
 // the build otherwise.
 //
-//	6  demo   bench   cmd/adconnector                    the program
+//	6  demo   bench   migrate   cmd/adconnector          the program
 //	5  connector                                         assembly
 //	4  wsfed                                             upstream protocols; none knows another
 //	3  web   token   front   fetch                       what upstreams share; the TLS side

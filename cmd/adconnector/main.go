@@ -72,10 +72,11 @@ Try it without any set-up:       adconnector demo
 See whether your file works:     adconnector check --config adconnector.yaml
 Then run it:                     adconnector run --config adconnector.yaml
 Somebody is not let in:          adconnector explain --config adconnector.yaml --user NAME
-Or have the system run it:       adconnector install --config adconnector.yaml`,
+Or have the system run it:       adconnector install --config adconnector.yaml
+Come from Auth0's connector:     adconnector import --from FOLDER --out FOLDER`,
 		Action: noSuchCommand,
 		Commands: []*cli.Command{
-			runCommand(), checkCommand(), explainCommand(), usersCommand(), groupsCommand(), throttleCommand(), certsCommand(), testcaCommand(), demoCommand(), configCommand(), benchCommand(), versionCommand(), helpCommand(),
+			runCommand(), checkCommand(), explainCommand(), usersCommand(), groupsCommand(), throttleCommand(), certsCommand(), testcaCommand(), demoCommand(), configCommand(), importCommand(), benchCommand(), versionCommand(), helpCommand(),
 		},
 	}
 	app.Commands = append(app.Commands, serviceCommands()...)

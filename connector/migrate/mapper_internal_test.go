@@ -1,0 +1,166 @@
+package migrate
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+)
+
+// standard is a mapper that does what the default one does, in words of our own.
+const standard = `
+/* mapper */
+module.exports = function (entry) {
+  const p = {
+    id: entry.objectGUID || entry.uid || entry.cn, // comment with ' in it
+    displayName: entry.displayName,
+    name: { familyName: entry.sn, givenName: entry["givenName"] },
+    nickname: entry['sAMAccountName'] || entry['cn'] || entry['commonName'],
+    groups: entry['groups'],
+    emails: (entry.mail ? [{value: entry.mail }] : undefined)
+  };
+%s
+  return p;
+};
+`
+
+// rest are the assignments of the default mapper.
+func rest() string {
+	var b strings.Builder
+	for _, d := range defaults[7:] {
+		fmt.Fprintf(&b, "  p['%[1]s'] = entry['%[1]s'];\n", d.name)
+	}
+	return b.String()
+}
+
+func claims(m *mapping) map[string]string {
+	got := map[string]string{}
+	for _, c := range m.claims {
+		got[c.name] = c.source
+	}
+	return got
+}
+
+func TestDefaultMapperIsRecognised(t *testing.T) {
+	script := fmt.Sprintf(standard, rest())
+	for name, script := range map[string]string{
+		"as it is":          script,
+		"without semicolon": strings.ReplaceAll(script, ";", ""),
+		"with callback":     strings.NewReplacer("(entry)", "(entry, done)", "return p;", "done(null, p);").Replace(script),
+		"callback returned": strings.NewReplacer("(entry)", "(entry, done)", "return p;", "return done(null, p);").Replace(script),
+		"arrow":             strings.Replace(script, "function (entry)", "(entry) =>", 1),
+		"named":             strings.Replace(script, "function (entry)", "function map(entry)", 1),
+		"bare":              strings.Replace(script, "module.exports = ", "", 1),
+		"several mails":     strings.Replace(script, "[{value: entry.mail }]", "(Array.isArray(entry.mail) ? entry.mail : [{value: entry.mail}])", 1),
+		"or nothing":        strings.Replace(script, "entry['groups']", "entry['groups'] || []", 1),
+		"short nickname":    strings.Replace(script, " || entry['commonName']", "", 1),
+		"Windows line ends": strings.ReplaceAll(script, "\n", "\r\n"),
+	} {
+		if m := readMapper("m.js", script); len(m.claims)+len(m.lost) > 0 {
+			t.Errorf("%s: claims %v, lost %v", name, claims(m), m.lost)
+		}
+	}
+}
+
+func TestChangesOfTheMapperAreTranslated(t *testing.T) {
+	for _, tt := range []struct {
+		code string
+		want map[string]string
+	}{
+		{"p.title = entry.title;", map[string]string{"title": "title"}},
+		{"p['phone'] = entry['telephone-number']", map[string]string{"phone": `attr("telephone-number")`}},
+		{"p.email_verified = true;", map[string]string{"email_verified": "true"}},
+		{"p.company = 'Fabrikam \\'Ltd\\'';", map[string]string{"company": `"Fabrikam 'Ltd'"`}},
+		{"p.level = 3;", map[string]string{"level": "3"}},
+		{"p.full = entry.givenName + ' ' + entry.sn;", map[string]string{"full": `givenName + " " + sn`}},
+		{"p.login = entry.uid.toLowerCase();", map[string]string{"login": "lower(uid)"}},
+		{"p.login = (entry.uid || entry.cn).toUpperCase().trim();", map[string]string{"login": `trim(upper(uid != "" ? uid : cn))`}},
+		{"p.phone = entry.mobile || entry.telephoneNumber || 'none';", map[string]string{"phone": `mobile != "" ? mobile : telephoneNumber != "" ? telephoneNumber : "none"`}},
+		{"p.kind = entry.co === 'DE' ? 'inner' : 'outer';", map[string]string{"kind": `co == "DE" ? "inner" : "outer"`}},
+		{"if (entry.title) { p.title = entry.title; }", map[string]string{"title": "title"}},
+		{"if (entry.title) p.rank = entry.title + '!';", map[string]string{"rank": `title != "" ? title + "!" : ""`}},
+		{"p.emails = [{value: entry.userPrincipalName}];", map[string]string{"email": "userPrincipalName"}},
+		{"p.name.givenName = entry.cn;", map[string]string{"givenName": "cn"}},
+		{"p.sid = entry.objectSid; p.sid = entry.objectSid;", map[string]string{"sid": "sid"}},
+		{"p.st = undefined;", map[string]string{"st": `""`}},
+		{"p.x = entry.in + entry.id;", map[string]string{"x": `attr("in") + attr("id")`}},
+		{"p.title = entry.a; p.title = entry.b;", map[string]string{"title": "b"}},
+	} {
+		m := readMapper("m.js", fmt.Sprintf(standard, rest()+tt.code))
+		if diff := cmp.Diff(tt.want, claims(m)); diff != "" || len(m.lost) > 0 {
+			t.Errorf("%s\nlost %v\n%s", tt.code, m.lost, diff)
+		}
+	}
+}
+
+func TestWhatIsNotUnderstoodIsReportedLineByLine(t *testing.T) {
+	for _, code := range []string{
+		"p.picture = entry.thumbnailPhoto.toString('base64');",
+		"if (entry.title) { p.a = entry.b; } else { p.a = entry.c; }",
+		"entry.groups.forEach(function (g) { p[g] = true; });",
+		"if (entry.co === 'canary') { throw new Error('canary'); }",
+		"p.x = entry.a || entry.b === 'c';",
+		"p.x = require('fs').readFileSync('canary');",
+		"p.x = `canary`;",
+		"for (var i = 0; i < 3; i++) { p.x = i; }",
+		"p.x = entry.mail.split('@')[0];",
+		"eval('canary')",
+	} {
+		m := readMapper("m.js", fmt.Sprintf(standard, rest()+code+"\n p.title = entry.title;"))
+		if len(m.lost) == 0 || m.lost[0].Key != "m.js:27" || !strings.Contains(m.lost[0].Text, "not understood") {
+			t.Errorf("%s: lost %v", code, m.lost)
+		}
+		for _, n := range m.lost {
+			if strings.Contains(n.Text, "canary") {
+				t.Errorf("%s: the note shows a text of the script: %s", code, n.Text)
+			}
+		}
+		if diff := cmp.Diff(map[string]string{"title": "title"}, claims(m)); diff != "" {
+			t.Errorf("%s: what follows is lost, or what was there is changed:\n%s", code, diff)
+		}
+	}
+}
+
+func TestAnotherIdentifierIsNotTakenOver(t *testing.T) {
+	m := readMapper("m.js", fmt.Sprintf(standard, rest()+"p.id = entry.employeeID;"))
+	if len(m.claims) > 0 || len(m.lost) != 1 || !strings.Contains(m.lost[0].Text, "employeeID") || !strings.Contains(m.lost[0].Text, "new people") {
+		t.Errorf("claims %v, lost %v", claims(m), m.lost)
+	}
+}
+
+func TestClaimsThatTheMapperLeavesOutAreTakenOut(t *testing.T) {
+	m := readMapper("m.js", "function (raw, cb) { cb(null, {}); }")
+	if len(m.lost) == 0 {
+		t.Error("a result that is no variable was taken for one that is understood")
+	}
+	m = readMapper("m.js", "function (raw) { return { id: raw.objectGUID || raw.uid || raw.cn, displayName: raw.cn }; }")
+	got := claims(m)
+	if got["displayName"] != "cn" || got["email"] != `""` || got["st"] != `""` || len(got) != len(defaults)-1 || len(m.lost) > 0 {
+		t.Errorf("claims %v, lost %v", got, m.lost)
+	}
+}
+
+func TestNestingAndSizeOfScriptsAreBounded(t *testing.T) {
+	deep := "function (r) { var p = {}; p.x = " + strings.Repeat("(", 100_000) + "r.a; return p; }"
+	wide := "function (r) { var p = {}; p.x = " + strings.Repeat("((", 15) + "r.a" + strings.Repeat("||r.b).trim()||r.c).trim()", 15) + "; return p; }"
+	for _, script := range []string{deep, wide, strings.Repeat(" ", maxScript+1), strings.Repeat("p", maxScript)} {
+		for _, c := range readMapper("m.js", script).claims {
+			if len(c.source) > 10*len(script) {
+				t.Errorf("a claim of %d characters", len(c.source))
+			}
+		}
+	}
+}
+
+func FuzzMapper(f *testing.F) {
+	f.Add(fmt.Sprintf(standard, rest()))
+	f.Add("(a,b)=>{var c={};if(a.d){c.e=a.f}b(null,c)}")
+	f.Add("function(a){return{'x':(a['b']||'c')+1===2?true:null}}")
+	f.Add("function(a){const p={};p.x=a.y.trim()")
+	f.Add("function(a){'\\u0041\\x41\\")
+	f.Fuzz(func(_ *testing.T, script string) {
+		m := readMapper("m.js", script)
+		_ = claims(m)
+	})
+}
