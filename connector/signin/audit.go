@@ -30,6 +30,7 @@ type trail struct {
 	session     *Identity
 	cause       error         // why not, where the caller is told less
 	allowed     denial.Reason // the fault of the password that was let pass
+	relayed     bool          // passed on without an address
 	asked       bool          // the directory was asked
 	failed      int           // how many failures this attempt comes after
 	groups      []string      // as the directory has them

@@ -350,7 +350,7 @@ func TestC10_OneFaultThatIsLetPassHidesNoOther(t *testing.T) {
 
 func TestE12_PasswordsOfAChangeAreNowhere(t *testing.T) {
 	attempt := newPassword("nina", canary)
-	for _, text := range []string{fmt.Sprint(attempt), fmt.Sprintf("%#v %+v %q", attempt, attempt, attempt)} {
+	for _, text := range []string{fmt.Sprint(attempt), fmt.Sprintf("%#v %+v %q", attempt, attempt, attempt.Credential)} {
 		if strings.Contains(text, canary) || strings.Contains(text, fresh) {
 			t.Errorf("printing the attempt shows a password: %s", text)
 		}

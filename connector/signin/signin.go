@@ -233,6 +233,7 @@ func (s *Service) SignIn(ctx context.Context, a Attempt) (id *Identity, err erro
 
 	switch c := a.Credential.(type) {
 	case Password:
+		t.relayed = a.Relayed
 		id, err = s.byPassword(ctx, c, a.Remote, &t)
 	case Certificate:
 		id, err = s.byCertificate(ctx, c, a.Remote, &t)
@@ -245,6 +246,8 @@ func (s *Service) SignIn(ctx context.Context, a Attempt) (id *Identity, err erro
 	}
 	if err == nil {
 		s.throttle.known.learn(id.ID, network(a.Remote))
+	} else if a.About != nil && t.account != nil {
+		a.About(profile(t.account))
 	}
 	t.returned = true
 	return id, err
@@ -261,7 +264,7 @@ func (s *Service) Run(ctx context.Context) {
 // directory has been asked, a refusal takes its time.
 func (s *Service) byPassword(ctx context.Context, c Password, remote netip.Addr, t *trail) (*Identity, error) {
 	t.user = c.Username
-	if !s.offersPasswords(remote) {
+	if t.relayed && !s.passwords || !t.relayed && !s.offersPasswords(remote) {
 		return nil, denial.New(denial.NotAllowedHere, "sign-in by password is not offered to this address")
 	}
 	account, err := s.provePassword(ctx, c, remote, t)
@@ -352,7 +355,7 @@ func (s *Service) provePassword(ctx context.Context, c Password, remote netip.Ad
 // throttle of an attempt with its password. Without an account the attempt is
 // over, and has been counted.
 func (s *Service) aim(ctx context.Context, username string, remote netip.Addr, t *trail) (*guess, *ldapauth.Account, error) {
-	g, err := s.throttle.begin(ctx, remote, username)
+	g, err := s.begin(ctx, username, remote, t)
 	if err != nil {
 		return nil, nil, err
 	}
@@ -391,6 +394,14 @@ func (s *Service) aim(ctx context.Context, username string, remote netip.Addr, t
 	}
 	found = true
 	return g, account, nil
+}
+
+// begin takes the attempt's places in the throttle.
+func (s *Service) begin(ctx context.Context, username string, remote netip.Addr, t *trail) (*guess, error) {
+	if t.relayed {
+		return s.throttle.beginRelayed(ctx, username)
+	}
+	return s.throttle.begin(ctx, remote, username)
 }
 
 // toRightPassword reports whether a directory refuses by r only who knows the

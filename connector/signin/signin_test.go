@@ -199,7 +199,7 @@ func TestE12_PasswordIsNowhere(t *testing.T) {
 		t.Errorf("the password was written: %s", text)
 	}
 	attempt := password("jon", canary)
-	for _, text := range []string{fmt.Sprint(attempt), fmt.Sprintf("%#v %+v %q", attempt, attempt, attempt)} {
+	for _, text := range []string{fmt.Sprint(attempt), fmt.Sprintf("%#v %+v %q", attempt, attempt, attempt.Credential)} {
 		if strings.Contains(text, canary) {
 			t.Errorf("printing the attempt shows the password: %s", text)
 		}

@@ -173,29 +173,52 @@ func (t *throttle) begin(ctx context.Context, address netip.Addr, name string) (
 			g.release()
 		}
 	}()
+	if err := g.countAddress(ctx); err != nil {
+		return nil, err
+	}
+	if err := g.countName(ctx, name); err != nil {
+		return nil, err
+	}
+	return g, nil
+}
+
+// beginRelayed is begin for an attempt that a service has passed on without the
+// address it came from. The service is no address to be counted: with all of its
+// users behind it, a guesser would keep out everybody.
+func (t *throttle) beginRelayed(ctx context.Context, name string) (*guess, error) {
+	g := &guess{throttle: t}
+	if err := g.countName(ctx, name); err != nil {
+		g.release()
+		return nil, err
+	}
+	return g, nil
+}
+
+func (g *guess) countAddress(ctx context.Context) error {
+	t := g.throttle
 	r := rule{limit: t.config.PerAddress, lock: none, about: about{network: g.network}}
 	if err := t.addresses.take(ctx, t.networkKey(g.network), &r, &g.address); err != nil {
-		return nil, err
+		return err
 	}
 	if site, ok := siteOf(g.network); ok {
 		r.about.network = site
 		r.limit.Failures *= sharedSite
-		if err := t.sites.take(ctx, t.networkKey(site), &r, &g.site); err != nil {
-			return nil, err
-		}
+		return t.sites.take(ctx, t.networkKey(site), &r, &g.site)
 	}
+	return nil
+}
+
+func (g *guess) countName(ctx context.Context, name string) error {
+	t := g.throttle
 	key := t.nameKey(name)
-	r = t.rule()
+	r := t.rule()
 	r.lock, r.about = t.usual.Load(), about{name: key}
 	if t.known.anybodys(g.network) {
 		// From where anybody is known, names are counted apart: nobody there must
 		// be kept out by what strangers typed.
 		key, r.known = t.keyFrom(key, g.network), true
 	}
-	if err := t.names.take(ctx, key, &r, &g.name); err != nil {
-		return nil, err
-	}
-	return g, nil
+	return t.names.take(ctx, key, &r, &g.name)
 }
 
 func (t *throttle) networkKey(n netip.Prefix) uint64 { return maphash.Comparable(t.seed, n) }

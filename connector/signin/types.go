@@ -80,6 +80,14 @@ type Attempt struct {
 	RelyingParty string     // who asked, such as a realm; for the audit line
 	Remote       netip.Addr // where the request came from, unmapped
 	RequestID    string     // the reference that the user sees on an error page
+	// Relayed says that a service which keeps its own door has passed the
+	// attempt on without the address it came from, so that Remote is none. What
+	// the configuration says of addresses does not apply then.
+	Relayed bool
+	// About, if set, is called with the profile of the account that was found,
+	// groups left out, before a refusal is returned: for services that keep
+	// account of whom they refuse. Nobody else may learn who exists.
+	About func(*Identity)
 }
 
 // An Identity is what the outside learns of a user who was let in. It is

@@ -63,13 +63,19 @@ func escape(s string) string {
 // and where to ask.
 func (p *Protocol) Metadata() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		m := p.current.Load().metadata
+		if m.head == "" { // who this service is comes with the relying parties
+			w.Header().Set("Retry-After", "60")
+			http.Error(w, "This service does not know its relying parties yet.", http.StatusServiceUnavailable)
+			return
+		}
 		var b strings.Builder
-		b.WriteString(p.metadata.head)
+		b.WriteString(m.head)
 		for _, c := range p.keys.Certificates() {
 			b.WriteString(`<KeyDescriptor use="signing"><KeyInfo xmlns="http://www.w3.org/2000/09/xmldsig#"><X509Data><X509Certificate>` +
 				base64.StdEncoding.EncodeToString(c.Raw) + `</X509Certificate></X509Data></KeyInfo></KeyDescriptor>`)
 		}
-		b.WriteString(p.metadata.tail)
+		b.WriteString(m.tail)
 		w.Header().Set("Content-Type", "application/xml")
 		w.Write([]byte(b.String()))
 	})

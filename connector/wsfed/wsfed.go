@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	"adconnector/connector/signin"
@@ -34,8 +35,14 @@ const maxContext = 8 << 10
 type Protocol struct {
 	Now func() time.Time // time.Now, but for tests
 
-	issuer   string
 	keys     *token.Keys
+	endpoint *url.URL
+	current  atomic.Pointer[registry]
+}
+
+// A registry is what the configuration says, ready to be used.
+type registry struct {
+	issuer   string
 	parties  map[string]*party // by realm
 	metadata metadata
 }
@@ -46,24 +53,38 @@ type party struct {
 	replyURLs []string
 }
 
-// New returns the protocol for the relying parties in c, which has been
-// validated. Tokens are signed with the current one of keys; base is the URL
-// under which browsers find this service.
+// New returns the protocol for the relying parties in c. Tokens are signed with
+// the current one of keys; base is the URL under which browsers find this
+// service.
 func New(c Config, keys *token.Keys, base *url.URL) (*Protocol, error) {
+	p := Waiting(keys, base)
+	return p, p.Configure(c)
+}
+
+// Waiting is [New] for relying parties that are not known yet: until
+// [Protocol.Configure] names them, nobody is answered.
+func Waiting(keys *token.Keys, base *url.URL) *Protocol {
+	p := &Protocol{Now: time.Now, keys: keys, endpoint: base.JoinPath("wsfed")}
+	p.current.Store(&registry{})
+	return p
+}
+
+// Configure puts c in the place of what held before. When that is an error,
+// nothing changes. It may be called at any time.
+func (p *Protocol) Configure(c Config) error {
 	if err := c.Validate(); err != nil {
-		return nil, err
+		return err
 	}
-	p := &Protocol{
-		Now:      time.Now,
+	r := &registry{
 		issuer:   c.Issuer,
-		keys:     keys,
 		parties:  map[string]*party{},
-		metadata: newMetadata(c.Issuer, base.JoinPath("wsfed")),
+		metadata: newMetadata(c.Issuer, p.endpoint),
 	}
 	for _, rp := range c.RelyingParties {
-		p.parties[rp.Realm] = &party{audience(rp.Realm), slices.Clone(rp.ReplyURLs)}
+		r.parties[rp.Realm] = &party{audience(rp.Realm), slices.Clone(rp.ReplyURLs)}
 	}
-	return p, nil
+	p.current.Store(r)
+	return nil
 }
 
 // Receive checks a relying party's request and decides where its answer goes.
@@ -83,7 +104,7 @@ func (p *Protocol) Receive(r *http.Request) (web.Pending, error) {
 }
 
 func (p *Protocol) receiveSignIn(q request) (web.Pending, error) {
-	party, ok := p.parties[q.realm]
+	party, ok := p.current.Load().parties[q.realm]
 	if !ok {
 		if q.realm == "" {
 			return web.Pending{}, refuse("The application did not say who it is.", "no wtrealm")
@@ -116,7 +137,7 @@ func (p *Protocol) receiveSignIn(q request) (web.Pending, error) {
 // sign out is signed out, and only the way back depends on the request.
 func (p *Protocol) receiveSignOut(q request) web.Pending {
 	pending := web.Pending{SignOut: true, MaxAge: -1}
-	if party, ok := p.parties[q.realm]; ok {
+	if party, ok := p.current.Load().parties[q.realm]; ok {
 		pending.RelyingParty = q.realm
 		if slices.Contains(party.replyURLs, q.reply) {
 			pending.ReturnTo = q.reply
@@ -129,7 +150,7 @@ func (p *Protocol) receiveSignOut(q request) web.Pending {
 
 // isReplyURL reports whether some relying party has that reply URL.
 func (p *Protocol) isReplyURL(reply string) bool {
-	for _, party := range p.parties {
+	for _, party := range p.current.Load().parties {
 		if slices.Contains(party.replyURLs, reply) {
 			return true
 		}
@@ -144,13 +165,14 @@ func (p *Protocol) Reply(w http.ResponseWriter, _ *http.Request, pending web.Pen
 		return err
 	}
 	// The configuration may have changed while the user typed.
-	party, ok := p.parties[s.realm]
+	now := p.current.Load()
+	party, ok := now.parties[s.realm]
 	if !ok || !slices.Contains(party.replyURLs, s.reply) {
 		return refuse("The application that sent you here is no longer registered with this sign-in service.",
 			"wtrealm %q with wreply %q was accepted and is not configured any more", s.realm, s.reply)
 	}
 	statement := token.SAML11{
-		Issuer:   p.issuer,
+		Issuer:   now.issuer,
 		Audience: party.audience,
 		Context:  s.context,
 		Now:      p.Now(),
