@@ -60,6 +60,7 @@ func Check(ctx context.Context, c *Config, found func(Finding)) {
 	k.revocation()
 	k.directory(ctx)
 	k.relyingParties()
+	k.hub(ctx)
 }
 
 type check struct {
@@ -313,6 +314,9 @@ var levels = map[ldapauth.Level]Level{ldapauth.OK: OK, ldapauth.Warning: Warning
 
 func (k *check) relyingParties() {
 	if k.config.WSFed == nil {
+		if k.config.Hub != nil {
+			return // the tenant names itself
+		}
 		k.say(Warning, "wsfed: no upstream is configured: people can sign in at %s, and nobody is told", k.config.URL)
 		return
 	}

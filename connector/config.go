@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"adconnector/connector/front"
+	"adconnector/connector/hub"
 	"adconnector/connector/iprange"
 	"adconnector/connector/profile"
 	"adconnector/connector/signin"
@@ -50,6 +51,7 @@ type Config struct {
 	Session web.SessionConfig `yaml:"session"`
 	Signing token.Config      `yaml:"signing"`
 	WSFed   *wsfed.Config     `yaml:"wsfed"`
+	Hub     *hub.Config       `yaml:"hub"`
 
 	Log LogConfig `yaml:"log"`
 	// AuditFile gets one JSON line for each sign-in attempt; by default they go
@@ -189,6 +191,7 @@ func defaultConfig(dir string) *Config {
 		Session:     web.DefaultSessionConfig(),
 		Signing:     token.DefaultConfig(),
 		WSFed:       &wsfed.Config{},
+		Hub:         &hub.Config{},
 		Log:         LogConfig{Level: "info", Format: "auto"},
 	}
 }
@@ -302,6 +305,9 @@ func (c *Config) Validate() error {
 	if c.WSFed != nil {
 		p.Under("wsfed", c.WSFed.Validate())
 	}
+	if c.Hub != nil {
+		p.Under("hub", c.Hub.Validate())
+	}
 	p.Under("log", c.Log.Validate())
 	return p.Err()
 }
@@ -362,5 +368,18 @@ func (c *Config) serviceKeys() map[string]string {
 }
 
 // Show writes the settings in effect to w, as a configuration file with every
-// default. Secrets are masked.
-func (c *Config) Show(w io.Writer) error { return show(w, reflect.ValueOf(c).Elem()) }
+// default, and as comments what the tenant of the hub section said. Secrets are
+// masked.
+func (c *Config) Show(w io.Writer) error {
+	if err := show(w, reflect.ValueOf(c).Elem()); err != nil {
+		return err
+	}
+	s, err := c.TenantSettings()
+	if err != nil || s == nil {
+		return err
+	}
+	if _, err := fmt.Fprintln(w, "\n# What the tenant of the hub section said:"); err != nil {
+		return err
+	}
+	return WriteTenantSettings(w, "#   ", s)
+}

@@ -169,7 +169,7 @@ func TestConfigMistakes(t *testing.T) {
 		{"listen", "listen: 443", []string{`5:9: listen: must be an address and a port, such as ":443"`}},
 		{"listen port", `listen: ":66000"`, []string{"listen: must be an address and a port"}},
 		{"empty data_dir", `data_dir: ""`, []string{"5:11: data_dir: is empty"}},
-		{"later sections", "kerberos: {}\nhub: {}", []string{"5:1: kerberos: unknown key", "6:1: hub: unknown key"}},
+		{"later sections", "kerberos: {}\noidc: {}", []string{"5:1: kerberos: unknown key", "6:1: oidc: unknown key"}},
 		{"everything at once", "sesion: {}\nlisten: x\nlog: {level: loud}\nsigning: {rsa_bits: 1}", []string{"5:1: sesion", "6:9: listen", "7:14: log.level", "8:21: signing.rsa_bits"}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {

@@ -18,6 +18,7 @@ import (
 
 	"adconnector/connector/control"
 	"adconnector/connector/front"
+	"adconnector/connector/hub"
 	"adconnector/connector/iprange"
 	"adconnector/connector/private"
 	"adconnector/connector/profile"
@@ -79,6 +80,10 @@ type Connector struct {
 	service    *signin.Service
 	front      *front.Front
 	keys       *token.Keys // nil: no upstream that signs
+	wsfed      *wsfed.Protocol
+	tenant     *hub.Tenant // nil: this service is no connection of a tenant
+	agent      *hub.Agent
+	settings   *hub.Settings // what the tenant had said before the start; nil: nothing
 	server     *http.Server
 	control    net.Listener // nil: an administrator cannot ask anything
 }
@@ -197,6 +202,10 @@ func (c *Connector) Run(ctx context.Context) error {
 	}
 	if c.revocation != nil {
 		background.Go(func() { c.revocation.Run(ctx) })
+	}
+	if c.tenant != nil {
+		background.Go(func() { c.tenant.Run(ctx, c.settings) })
+		background.Go(func() { c.agent.Run(ctx) })
 	}
 
 	failed := make(chan error, len(c.listeners))
@@ -419,16 +428,23 @@ func (c *Connector) makeServer(ctx context.Context, base *url.URL, dir *private.
 	if err != nil {
 		return err
 	}
-	if c.config.WSFed != nil {
+	if c.config.WSFed != nil || c.config.Hub != nil {
 		if c.keys, err = token.OpenKeys(ctx, dir, c.config.Signing, token.KeysOptions{Log: c.log}); err != nil {
 			return fmt.Errorf("signing: %w", err)
 		}
-		p, err := wsfed.New(*c.config.WSFed, c.keys, base)
-		if err != nil {
+		if c.config.Hub != nil {
+			if err := c.openHub(base, dir); err != nil {
+				return err
+			}
+		}
+		if c.wsfed, err = c.makeWSFed(base); err != nil {
 			return fmt.Errorf("wsfed: %w", err)
 		}
-		pages.Mount("/wsfed", "wsfed", p)
-		pages.Handle("GET "+wsfed.MetadataPath, p.Metadata())
+		pages.Mount("/wsfed", "wsfed", c.wsfed)
+		pages.Handle("GET "+wsfed.MetadataPath, c.wsfed.Metadata())
+		if c.agent != nil {
+			pages.Handle("GET /users", c.agent.Users())
+		}
 	}
 	c.server = &http.Server{
 		Handler:           pages.Handler(),

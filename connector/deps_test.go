@@ -44,12 +44,13 @@ var rules = []struct{ pkg, ours, theirs string }{
 	// Floor 3: what protocols share. Nobody from here up sees the directory.
 	{"connector/front", "ldapauth/secret ldapauth/setting connector/iprange connector/private", "software.sslmate.com/src/go-pkcs12"},
 	{"connector/fetch", "ldapauth/certauth/revocation", "net/http"},
-	{"connector/token", "connector/signin connector/private ldapauth/setting", ""},
+	{"connector/token", "connector/signin connector/private ldapauth/setting", "github.com/go-jose/go-jose/v4 github.com/go-jose/go-jose/v4/jwt"},
 	{"connector/web", "connector/front connector/signin connector/iprange ldapauth/certauth ldapauth/denial ldapauth/secret ldapauth/setting static templates", "net/http github.com/gorilla/sessions github.com/gorilla/securecookie github.com/hashicorp/golang-lru/v2/simplelru"},
 	// Floor 4: one package for each upstream; they do not know each other.
+	{"connector/hub", "connector/private connector/signin ldapauth/denial ldapauth/secret ldapauth/setting", "net/http github.com/coder/websocket github.com/go-jose/go-jose/v4 github.com/go-jose/go-jose/v4/jwt"},
 	{"connector/wsfed", "connector/signin connector/token connector/web ldapauth/setting", "net/http"},
 	// Floor 5: assembly.
-	{"connector", "connector/control connector/fetch connector/front connector/iprange connector/private connector/profile connector/signin connector/token connector/watch connector/web connector/wsfed ldapauth ldapauth/certauth ldapauth/certauth/revocation ldapauth/denial ldapauth/secret ldapauth/setting", "gopkg.in/yaml.v3 net/http"},
+	{"connector", "connector/control connector/fetch connector/front connector/hub connector/iprange connector/private connector/profile connector/signin connector/token connector/watch connector/web connector/wsfed ldapauth ldapauth/certauth ldapauth/certauth/revocation ldapauth/denial ldapauth/secret ldapauth/setting", "gopkg.in/yaml.v3 net/http"},
 	// Floor 6: the program.
 	{"connector/browser", "", "net/http"},
 	{"connector/demo", "connector connector/browser connector/private ldapauth/memdir ldapauth/testca", "net/http github.com/beevik/etree github.com/russellhaering/goxmldsig"},
@@ -57,6 +58,7 @@ var rules = []struct{ pkg, ours, theirs string }{
 	{"connector/migrate", "connector connector/private connector/token ldapauth/secret", "golang.org/x/crypto/scrypt software.sslmate.com/src/go-pkcs12"},
 	{"cmd/adconnector", "connector connector/bench connector/demo connector/migrate connector/private ldapauth/secret ldapauth/testca", "github.com/kardianos/service github.com/urfave/cli/v3 golang.org/x/sys/windows/svc"},
 	// Tests only: nothing above imports it.
+	{"connector/hub/hubtest", "ldapauth/testca", "net/http github.com/coder/websocket"},
 	{"ldapauth/dirtest", "ldapauth/testca", "golang.org/x/crypto/argon2 golang.org/x/sys/unix github.com/go-ldap/ldap/v3"},
 }
 

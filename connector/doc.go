@@ -8,7 +8,7 @@
 //
 //	6  demo   bench   migrate   cmd/adconnector          the program
 //	5  connector                                         assembly
-//	4  wsfed                                             upstream protocols; none knows another
+//	4  wsfed   hub                                       upstream protocols; none knows another
 //	3  web   token   front   fetch                       what upstreams share; the TLS side
 //	2  signin                                            the one door; no HTTP, no LDAP of its own
 //	1  profile                                           what is told of an account; no HTTP, no LDAP
@@ -46,4 +46,12 @@
 // As above, but 3 is the form coming back, and between 4 and 6 stand the
 // throttle, asked before the directory, and one bind as the account on a
 // connection that is used for nothing else.
+//
+// # A sign-in by the hub
+//
+//  1. hub: the agent keeps a socket to the tenant's hub and reads a frame.
+//  2. hub: its JWT is verified: the tenant's key, the one algorithm, its age, not
+//     seen before. What is not in order is ignored.
+//  3. signin.SignIn, as above; the attempt is relayed, so no address counts.
+//  4. hub: the profile, or why not, in the words of Auth0's connector.
 package connector

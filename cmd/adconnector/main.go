@@ -76,7 +76,7 @@ Or have the system run it:       adconnector install --config adconnector.yaml
 Come from Auth0's connector:     adconnector import --from FOLDER --out FOLDER`,
 		Action: noSuchCommand,
 		Commands: []*cli.Command{
-			runCommand(), checkCommand(), explainCommand(), usersCommand(), groupsCommand(), throttleCommand(), certsCommand(), testcaCommand(), demoCommand(), configCommand(), importCommand(), benchCommand(), versionCommand(), helpCommand(),
+			runCommand(), checkCommand(), explainCommand(), usersCommand(), groupsCommand(), provisionCommand(), throttleCommand(), certsCommand(), testcaCommand(), demoCommand(), configCommand(), importCommand(), benchCommand(), versionCommand(), helpCommand(),
 		},
 	}
 	app.Commands = append(app.Commands, serviceCommands()...)

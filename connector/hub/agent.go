@@ -1,0 +1,166 @@
+package hub
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"adconnector/connector/signin"
+)
+
+// The rhythm of the connection.
+const (
+	firstReconnect = time.Second
+	lastReconnect  = 30 * time.Second
+	// A hub that refuses this service will not change its mind in a moment.
+	firstRefused = time.Minute
+	lastRefused  = 10 * time.Minute
+	// steady is how long a connection must have lasted for the next one to be
+	// tried as if none had failed before.
+	steady = 30 * time.Second
+)
+
+// SignInService is the one door; signin.Service is the real one.
+type SignInService interface {
+	SignIn(ctx context.Context, a signin.Attempt) (*signin.Identity, error)
+}
+
+// A Lookup finds people and groups by a part of their names; an empty text finds
+// all. A limit below 1 means as many as there may be. Finding somebody is no
+// sign-in.
+type Lookup interface {
+	FindPeople(ctx context.Context, text string, limit int) ([]*signin.Identity, error)
+	FindGroups(ctx context.Context, text string, limit int) ([]string, error)
+}
+
+// AgentOptions are what an Agent needs.
+type AgentOptions struct {
+	Service SignInService
+	Lookup  Lookup
+	Client  *http.Client // reaches the tenant; see [Config.Client]
+	// Sign returns claims as a JWT by the key whose certificate the tenant knows.
+	Sign func(claims any) (string, error)
+	// Refused is called when the hub does not let this service in: the tenant
+	// may have forgotten its certificate. Nil: nothing is done about it.
+	Refused func()
+	Log     *slog.Logger
+}
+
+// An Agent holds the connection to the hub and answers its commands.
+type Agent struct {
+	o        AgentOptions
+	settings atomic.Pointer[Settings]
+	changed  chan struct{}
+	seen     *memory
+	odd      *bucket // log lines about what is odd
+	pace     *bucket // frames
+	running  sync.WaitGroup
+	slots    chan struct{} // commands that are being answered
+	lookups  chan struct{} // of which are lookups
+	turns    *turns
+}
+
+// Client returns what reaches the tenant and its hub.
+func (c Config) Client() (*http.Client, error) { return newClient(c) }
+
+// NewAgent returns an agent that connects as soon as it has settings.
+func NewAgent(o AgentOptions) *Agent {
+	return &Agent{
+		o:       o,
+		changed: make(chan struct{}, 1),
+		seen:    newMemory(maxRemembered, remembered),
+		odd:     newBucket(oddPerSecond, oddBurst),
+		pace:    newBucket(framesPerSecond, framesBurst),
+		slots:   make(chan struct{}, maxRunning),
+		lookups: make(chan struct{}, maxLookups),
+		turns:   &turns{names: map[string]*turn{}},
+	}
+}
+
+// Use makes the agent connect by s, which the tenant said. It takes effect at
+// once if the hub is another one.
+func (a *Agent) Use(s *Settings) {
+	if old := a.settings.Swap(s); old != nil && s.sameHub(old) {
+		return
+	}
+	select {
+	case a.changed <- struct{}{}:
+	default:
+	}
+}
+
+// errRefused is why a connection ended that the hub would not have.
+var errRefused = errors.New("the hub refuses this service (authentication_failure): its certificate or the connection's name is not what the tenant knows; it is tried again, and nothing else is affected")
+
+// Run keeps a connection until ctx ends, and then answers what is being answered
+// before it closes it.
+func (a *Agent) Run(ctx context.Context) {
+	defer a.running.Wait()
+	failed, refused := 0, 0
+	for ctx.Err() == nil {
+		s := a.settings.Load()
+		if s == nil {
+			a.pause(ctx, lastRefused)
+			continue
+		}
+		began := time.Now()
+		err := a.connect(ctx, s)
+		if ctx.Err() != nil {
+			return
+		}
+		if time.Since(began) >= steady {
+			failed, refused = 0, 0
+		}
+		var wait time.Duration
+		if errors.Is(err, errRefused) {
+			wait = backoff(firstRefused, lastRefused, refused)
+			refused++
+			if a.o.Refused != nil {
+				a.o.Refused()
+			}
+		} else {
+			wait = backoff(firstReconnect, lastReconnect, failed)
+			failed++
+		}
+		a.o.Log.Warn("hub: not connected", "err", err, "next_try", wait.Round(time.Millisecond).String())
+		a.pause(ctx, wait)
+	}
+}
+
+// backoff returns how long to wait after that many failures in a row, at random
+// so that many agents do not come back at the same time.
+func backoff(first, last time.Duration, failed int) time.Duration {
+	d := min(first<<min(failed, 16), last)
+	return d/2 + rand.N(d/2)
+}
+
+// pause waits, but not longer than the settings stay what they are.
+func (a *Agent) pause(ctx context.Context, d time.Duration) {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-ctx.Done():
+	case <-a.changed:
+	case <-t.C:
+	}
+}
+
+// strange logs that something was ignored. Whoever sends nothing else must not
+// fill the disk.
+func (a *Agent) strange(format string, args ...any) {
+	ok, dropped := a.odd.take()
+	if !ok {
+		return
+	}
+	line := a.o.Log.With()
+	if dropped > 0 {
+		line = line.With("not_logged_before", dropped)
+	}
+	line.Warn("hub: a message was ignored", "err", fmt.Errorf(format, args...))
+}

@@ -1,0 +1,161 @@
+package hub
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"strings"
+	"time"
+)
+
+// Limits on what goes out. Nothing that the tenant, or what stands between,
+// sends or holds back may cost more.
+const (
+	connectTimeout = 10 * time.Second
+	answerTimeout  = 20 * time.Second
+	maxAnswer      = 256 << 10
+	maxHeader      = 64 << 10
+)
+
+// newClient returns what reaches the tenant. It follows no redirect: a tenant
+// sends none, and a proxy that wants somebody to sign in does.
+func newClient(c Config) (*http.Client, error) {
+	roots, err := loadRoots(c)
+	if err != nil {
+		return nil, err
+	}
+	proxy := http.ProxyFromEnvironment
+	if c.Proxy != "" {
+		u, err := url.Parse(c.Proxy)
+		if err != nil {
+			return nil, errors.New("proxy: is not a URL")
+		}
+		if c.ProxyUser != "" {
+			u.User = url.UserPassword(c.ProxyUser, c.ProxyPassword.Reveal())
+		}
+		proxy = http.ProxyURL(u)
+	}
+	return &http.Client{
+		Transport: &http.Transport{
+			Proxy:                  proxy,
+			DialContext:            (&net.Dialer{Timeout: connectTimeout}).DialContext,
+			TLSHandshakeTimeout:    connectTimeout,
+			ResponseHeaderTimeout:  answerTimeout,
+			MaxResponseHeaderBytes: maxHeader,
+			IdleConnTimeout:        time.Minute,
+			TLSClientConfig:        &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}, nil
+}
+
+// loadRoots returns the certificates of the CA files, nil if there are none.
+func loadRoots(c Config) (*x509.CertPool, error) {
+	if len(c.CAFiles) == 0 {
+		return nil, nil
+	}
+	pool := x509.NewCertPool()
+	for i, f := range c.CAFiles {
+		data, err := os.ReadFile(string(f))
+		if err != nil {
+			return nil, fmt.Errorf("ca_files[%d]: %w; check the path, and that the service may read the file", i, err)
+		}
+		if block, _ := pem.Decode(data); block == nil {
+			certs, err := x509.ParseCertificates(data)
+			if err != nil || len(certs) == 0 {
+				return nil, fmt.Errorf("ca_files[%d]: %s holds no certificate, neither PEM nor DER", i, f)
+			}
+			for _, c := range certs {
+				pool.AddCert(c)
+			}
+		} else if !pool.AppendCertsFromPEM(data) {
+			return nil, fmt.Errorf("ca_files[%d]: %s holds no certificate that can be read", i, f)
+		}
+	}
+	return pool, nil
+}
+
+// An answer is what the tenant said to a request.
+type answer struct {
+	status int
+	kind   string // media type
+	body   []byte
+}
+
+// ask sends one request and reads the answer, up to a limit. Errors hold the
+// host that was asked but nothing of the path, which may be a ticket.
+func ask(ctx context.Context, client *http.Client, method string, u *url.URL, body io.Reader) (*answer, error) {
+	ctx, cancel := context.WithTimeout(ctx, connectTimeout+answerTimeout)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, method, u.String(), body)
+	if err != nil {
+		return nil, errors.New("the address cannot be used")
+	}
+	request.Header.Set("User-Agent", "adconnector")
+	request.Header.Set("Accept", "application/json")
+	if body != nil {
+		request.Header.Set("Content-Type", "application/json")
+	}
+	response, err := client.Do(request)
+	if err != nil {
+		return nil, explain(u.Host, err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	data, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
+	switch {
+	case err != nil:
+		return nil, fmt.Errorf("the answer of %s breaks off: %w", u.Host, bare(err))
+	case len(data) > maxAnswer:
+		return nil, fmt.Errorf("the answer of %s is larger than %d bytes: something else than a tenant answers there", u.Host, maxAnswer)
+	}
+	kind, _, _ := strings.Cut(response.Header.Get("Content-Type"), ";")
+	return &answer{response.StatusCode, strings.ToLower(strings.TrimSpace(kind)), data}, nil
+}
+
+// bare takes from an error the address that net/http puts before it.
+func bare(err error) error {
+	if e, ok := errors.AsType[*url.Error](err); ok {
+		return e.Err
+	}
+	return err
+}
+
+// explain says in words why host was not reached. Where a certificate stood in
+// the way, it is named: between a company and the outside it is mostly that of a
+// proxy that opens the traffic.
+func explain(host string, err error) error {
+	err = bare(err)
+	certificate := func(c *x509.Certificate) string {
+		if c == nil {
+			return "its certificate"
+		}
+		return fmt.Sprintf("the certificate %q by %q", c.Subject, c.Issuer)
+	}
+	if e, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
+		return fmt.Errorf("%s showed %s, which no authority vouches for that is trusted here; if a proxy opens the traffic, put the certificate of its authority into hub.ca_files: %w", host, certificate(e.Cert), err)
+	}
+	if e, ok := errors.AsType[x509.HostnameError](err); ok {
+		return fmt.Errorf("%s showed %s, which is for another host: %w", host, certificate(e.Certificate), err)
+	}
+	if e, ok := errors.AsType[x509.CertificateInvalidError](err); ok {
+		return fmt.Errorf("%s showed %s, which cannot be accepted (is the clock of this machine right?): %w", host, certificate(e.Cert), err)
+	}
+	if e, ok := errors.AsType[*net.DNSError](err); ok {
+		return fmt.Errorf("the name %s is not found; look at the DNS of this machine, or set hub.proxy: %w", e.Name, err)
+	}
+	if e, ok := errors.AsType[*net.OpError](err); ok && e.Op == "proxyconnect" {
+		return fmt.Errorf("the proxy cannot be used: %w", err)
+	}
+	if strings.Contains(err.Error(), "Proxy Authentication Required") {
+		return fmt.Errorf("the proxy asks for a user and a password: set hub.proxy, hub.proxy_user and hub.proxy_password_file: %w", err)
+	}
+	return fmt.Errorf("%s cannot be reached; if the way out is through a proxy, set hub.proxy: %w", host, err)
+}

@@ -1,0 +1,154 @@
+package hub
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+
+	"adconnector/connector/signin"
+	"adconnector/ldapauth/denial"
+)
+
+// A profile is what a tenant is told of a user.
+type profile struct{ members []member }
+
+type member struct {
+	name  string
+	value any
+}
+
+// profileOf returns the profile of id as tenants know it from Auth0's connector.
+// What the directory does not have is left out.
+func profileOf(id *signin.Identity, groups bool) profile {
+	var p profile
+	text := func(name, value string) {
+		if value != "" {
+			p.members = append(p.members, member{name, value})
+		}
+	}
+	text("id", id.ID)
+	text("displayName", id.DisplayName)
+	p.members = append(p.members, member{"name", struct {
+		Family string `json:"familyName,omitempty"`
+		Given  string `json:"givenName,omitempty"`
+	}{id.FamilyName, id.GivenName}})
+	text("nickname", id.Username)
+	if groups {
+		names := id.Groups
+		if names == nil {
+			names = []string{}
+		}
+		p.members = append(p.members, member{"groups", names})
+	}
+	if id.Email != "" {
+		p.members = append(p.members, member{"emails", []map[string]string{{"value": id.Email}}})
+	}
+	dn := ""
+	for _, a := range id.Attributes {
+		switch {
+		case a.Name == "organizationUnits" || len(a.Values) == 0:
+		case len(a.Values) == 1:
+			text(a.Name, a.Values[0])
+		default:
+			p.members = append(p.members, member{a.Name, a.Values})
+		}
+		if a.Name == "dn" && len(a.Values) > 0 {
+			dn = a.Values[0]
+		}
+	}
+	// That it is the whole name is a mistake of Auth0's connector, to which those
+	// who read it have got used.
+	text("organizationUnits", dn)
+	return p
+}
+
+// MarshalJSON writes the members in their order.
+func (p profile) MarshalJSON() ([]byte, error) {
+	var b bytes.Buffer
+	b.WriteByte('{')
+	for i, m := range p.members {
+		if i > 0 {
+			b.WriteByte(',')
+		}
+		name, err := json.Marshal(m.name)
+		if err != nil {
+			return nil, err
+		}
+		value, err := json.Marshal(m.value)
+		if err != nil {
+			return nil, err
+		}
+		b.Write(name)
+		b.WriteByte(':')
+		b.Write(value)
+	}
+	b.WriteByte('}')
+	return b.Bytes(), nil
+}
+
+// words are how tenants are told why somebody was refused. Reasons that are not
+// here are a wrong password to them: among them is that there were too many
+// wrong ones, which is nothing for whoever guesses to know.
+var words = map[denial.Reason]struct{ message, name string }{
+	denial.PasswordExpired:    {"Password expired", "PasswordExpired"},
+	denial.MustChangePassword: {"Password change required", "PasswordChangeRequired"},
+	denial.AccountDisabled:    {"Account disabled", "AccountDisabled"},
+	denial.DeniedGroup:        {"Account disabled", "AccountDisabled"},
+	denial.AccountExpired:     {"Account expired", "AccountExpired"},
+	denial.AccountLocked:      {"Account locked", "AccountLocked"},
+}
+
+// refusal returns the answer to a sign-in that was not granted. about is the
+// account that it was for, nil if there is none that anybody may know of.
+func refusal(err error, username string, about *signin.Identity, reference string) any {
+	type failure struct {
+		Message  string   `json:"message"`
+		Username *string  `json:"username,omitempty"`
+		Profile  *profile `json:"profile,omitempty"`
+		Name     string   `json:"name"`
+	}
+	reason := denial.ReasonOf(err)
+	switch {
+	case reason == "" || reason == denial.NotAllowedHere:
+		return unexpected(reference)
+	case reason == denial.BadCredentials && about == nil && namesNobody(err):
+		return map[string]any{
+			"err":     failure{Message: "Wrong username", Username: &username, Name: "WrongUsername"},
+			"profile": map[string]string{"username": username},
+		}
+	}
+	f := failure{Message: "Wrong password", Name: "WrongPassword"}
+	if w, ok := words[reason]; ok {
+		f.Message, f.Name = w.message, w.name
+	}
+	answer := map[string]any{}
+	if about != nil {
+		p := profileOf(about, true)
+		f.Profile = &p
+		answer["profile"] = p
+	}
+	answer["err"] = f
+	return answer
+}
+
+// namesNobody reports whether the door refused because nobody, or not one person
+// alone, has the name. It says so to nobody but services that keep account of
+// whom they refuse.
+func namesNobody(err error) bool {
+	for ; err != nil; err = errors.Unwrap(err) {
+		d, ok := err.(*denial.Error) //nolint:errorlint // each step of the chain is looked at
+		if ok && (d.Reason == denial.NoAccount || d.Reason == denial.SeveralAccounts || d.Reason == denial.BadName) {
+			return true
+		}
+	}
+	return false
+}
+
+// unexpected returns the answer when something is broken. What it is stands in
+// the log, under the reference.
+func unexpected(reference string) any {
+	return map[string]any{"err": map[string]any{
+		"message": "Unexpected Error",
+		"inner":   map[string]string{"reference": reference},
+	}}
+}
