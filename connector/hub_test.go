@@ -496,3 +496,52 @@ func TestHubEndsInOrder(t *testing.T) {
 		t.Errorf("closed with %v: %v", s, c.Err)
 	}
 }
+
+// TestGuessesThroughTheHubKeepNobodyElseOut: the tenant is no address to be
+// counted, but each name is, and whoever guesses one is not told that it is
+// counted.
+func TestGuessesThroughTheHubKeepNobodyElseOut(t *testing.T) {
+	d := inMemory(t)
+	r, tenant := hubRig(t, d)
+	r.configure("password: {}", "password: {ip_ranges: [192.0.2.0/24], throttle: {per_account: {failures: 3, window: 15m}, per_address: {failures: 10, window: 15m}}}")
+	r.start()
+	c := next(t, tenant)
+	const all = 30
+	for i := range all {
+		tenant.Command(t.Context(), c, "authenticate_user", map[string]any{"pid": fmt.Sprint("guess-", i), "username": fmt.Sprint("nobody-", i), "password": "x"})
+	}
+	for range all {
+		if f := <-c.Frames; !bytes.Contains(f.Payload, []byte("Wrong username")) {
+			t.Errorf("%s: %s", f.Event, f.Payload)
+		}
+	}
+	if p := login(t, tenant, c, "jon", d.password); p["err"] != nil {
+		t.Errorf("after %d failures for others: %v", all, p)
+	}
+	for range 5 {
+		if p := login(t, tenant, c, "amy", "wrong"); refused(p) != "Wrong password/WrongPassword" {
+			t.Errorf("a guess: %v", p)
+		}
+	}
+	if p := login(t, tenant, c, "amy", d.password); refused(p) != "Wrong password/WrongPassword" {
+		t.Errorf("the right password after too many wrong ones: %v", p)
+	}
+	if n := strings.Count(r.audit.String(), `"reason":"throttled"`); n == 0 {
+		t.Error("nothing was throttled")
+	}
+}
+
+// TestHubNeedsSignInByPassword: who has turned it off has done so for the hub
+// as well.
+func TestHubNeedsSignInByPassword(t *testing.T) {
+	d := inMemory(t)
+	r, tenant := hubRig(t, d)
+	r.configure("password: {}\n", "")
+	r.start()
+	if p := login(t, tenant, next(t, tenant), "jon", d.password); refused(p) != "Unexpected Error/<nil>" {
+		t.Errorf("%v", p)
+	}
+	if !strings.Contains(r.audit.String(), `"reason":"not_allowed_here"`) {
+		t.Error("the audit trail does not say why")
+	}
+}
