@@ -444,6 +444,7 @@ func (c *Connector) makeServer(ctx context.Context, base *url.URL, dir *private.
 		pages.Handle("GET "+wsfed.MetadataPath, c.wsfed.Metadata())
 		if c.agent != nil {
 			pages.Handle("GET /users", c.agent.Users())
+			pages.Mount("/logout", "logout", hub.Logout{URLs: c.config.Hub.LogoutURLs})
 		}
 	}
 	c.server = &http.Server{

@@ -60,7 +60,9 @@ func (l lookup) FindPeople(ctx context.Context, text string, limit int) ([]*sign
 	}
 	people := make([]*signin.Identity, len(accounts))
 	for i, a := range accounts {
-		people[i] = l.c.service.Describe(a)
+		if people[i], err = l.c.service.Describe(a); err != nil {
+			return nil, err
+		}
 	}
 	return people, nil
 }

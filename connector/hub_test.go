@@ -545,3 +545,29 @@ func TestHubNeedsSignInByPassword(t *testing.T) {
 		t.Error("the audit trail does not say why")
 	}
 }
+
+// TestLogoutGoesNowhereElse: /logout ends the session and redirects to listed
+// addresses only.
+func TestLogoutGoesNowhereElse(t *testing.T) {
+	d := inMemory(t)
+	r, _ := hubRig(t, d)
+	r.configure("tenant-ca.crt]", "tenant-ca.crt], logout_urls: [\"https://app.rig.test/bye\"]")
+	r.start()
+	client := &http.Client{
+		Transport:     &http.Transport{TLSClientConfig: &tls.Config{RootCAs: r.roots, MinVersion: tls.VersionTLS12}},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+	t.Cleanup(client.CloseIdleConnections)
+	for to, want := range map[string]string{
+		"https://app.rig.test/bye": "https://app.rig.test/bye", "https://app.rig.test/bye2": "", "https://evil.test/": "", "": "", "//evil.test": "",
+	} {
+		response, err := client.Get(r.url + "/logout?" + url.Values{"returnTo": {to}}.Encode())
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = response.Body.Close()
+		if got := response.Header.Get("Location"); got != want || response.StatusCode >= 400 {
+			t.Errorf("%q: %s to %q, want %q", to, response.Status, got, want)
+		}
+	}
+}

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"fmt"
 	"net/netip"
 	"net/url"
 
@@ -24,6 +25,8 @@ type Config struct {
 	// CAFiles vouch for the servers of the tenant and for a proxy; none means
 	// the authorities of the system.
 	CAFiles []setting.File `yaml:"ca_files"`
+	// LogoutURLs are the addresses to which /logout may send browsers.
+	LogoutURLs []string `yaml:"logout_urls"`
 }
 
 // Validate reports everything that is wrong with c. No message holds any of the
@@ -44,6 +47,12 @@ func (c *Config) Validate() error {
 	for i, f := range c.CAFiles {
 		if f == "" {
 			p.Addf("ca_files", "entry %d is empty; remove it", i+1)
+		}
+	}
+	for i, raw := range c.LogoutURLs {
+		u, err := url.Parse(raw)
+		if err != nil || u.Hostname() == "" || u.User != nil || u.Fragment != "" || !isSafe(u, "https", "http") {
+			p.Addf(fmt.Sprintf("logout_urls[%d]", i), "%q is not an address to which browsers can be sent; write it as in https://app.example.com/bye", raw)
 		}
 	}
 	return p.Err()

@@ -32,7 +32,7 @@ func profileOf(id *signin.Identity, groups bool) profile {
 		Family string `json:"familyName,omitempty"`
 		Given  string `json:"givenName,omitempty"`
 	}{id.FamilyName, id.GivenName}})
-	text("nickname", id.Username)
+	text("nickname", id.Nickname)
 	if groups {
 		names := id.Groups
 		if names == nil {
@@ -43,22 +43,15 @@ func profileOf(id *signin.Identity, groups bool) profile {
 	if id.Email != "" {
 		p.members = append(p.members, member{"emails", []map[string]string{{"value": id.Email}}})
 	}
-	dn := ""
 	for _, a := range id.Attributes {
 		switch {
-		case a.Name == "organizationUnits" || len(a.Values) == 0:
+		case len(a.Values) == 0:
 		case len(a.Values) == 1:
 			text(a.Name, a.Values[0])
 		default:
 			p.members = append(p.members, member{a.Name, a.Values})
 		}
-		if a.Name == "dn" && len(a.Values) > 0 {
-			dn = a.Values[0]
-		}
 	}
-	// That it is the whole name is a mistake of Auth0's connector, to which those
-	// who read it have got used.
-	text("organizationUnits", dn)
 	return p
 }
 

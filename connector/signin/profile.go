@@ -52,6 +52,13 @@ func (s *Service) describe(a *ldapauth.Account, groups []string, incomplete bool
 	return id, nil
 }
 
-// Describe returns the profile of an account that was found by a search, groups
-// left out. It lets nobody in.
-func (s *Service) Describe(a *ldapauth.Account) *Identity { return profile(a) }
+// Describe returns the profile of an account that was found by a search, without
+// groups and the claims that are made of them. It lets nobody in.
+func (s *Service) Describe(a *ldapauth.Account) (*Identity, error) {
+	id, err := s.describe(a, nil, true)
+	if err != nil {
+		return nil, err
+	}
+	id.GroupsIncomplete = false // nobody asked for them
+	return id, nil
+}

@@ -247,7 +247,9 @@ func (s *Service) SignIn(ctx context.Context, a Attempt) (id *Identity, err erro
 	if err == nil {
 		s.throttle.known.learn(id.ID, network(a.Remote))
 	} else if a.About != nil && t.account != nil {
-		a.About(profile(t.account))
+		if about, err := s.Describe(t.account); err == nil {
+			a.About(about)
+		}
 	}
 	t.returned = true
 	return id, err
