@@ -100,7 +100,8 @@ func (d door) SignIn(ctx context.Context, a signin.Attempt) (*signin.Identity, e
 }
 
 func open(_ context.Context, a signin.Attempt) (*signin.Identity, error) {
-	return &signin.Identity{ID: "1", Username: a.Credential.(signin.Password).Username}, nil
+	name := a.Credential.(signin.Password).Username
+	return &signin.Identity{ID: "1", Username: name, Nickname: name}, nil
 }
 
 // A pair is an agent that runs and its tenant.
