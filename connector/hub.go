@@ -41,6 +41,7 @@ func (c *Connector) openHub(base *url.URL, dir *private.Dir) error {
 		Client:  client,
 		Sign:    func(claims any) (string, error) { return c.keys.Current().JWT(claims) },
 		Refused: c.tenant.Again,
+		DataDir: dir,
 		Log:     c.log,
 	})
 	if c.settings != nil {

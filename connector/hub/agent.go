@@ -11,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"adconnector/connector/private"
 	"adconnector/connector/signin"
 )
 
@@ -49,6 +50,9 @@ type AgentOptions struct {
 	// Refused is called when the hub does not let this service in: the tenant
 	// may have forgotten its certificate. Nil: nothing is done about it.
 	Refused func()
+	// DataDir keeps what was carried out over a restart, so that it is not carried
+	// out again; nil: it is forgotten.
+	DataDir *private.Dir
 	Log     *slog.Logger
 }
 
@@ -58,6 +62,7 @@ type Agent struct {
 	settings atomic.Pointer[Settings]
 	changed  chan struct{}
 	seen     *memory
+	recall   *recall
 	odd      *bucket // log lines about what is odd
 	pace     *bucket // frames
 	running  sync.WaitGroup
@@ -71,10 +76,12 @@ func (c Config) Client() (*http.Client, error) { return newClient(c) }
 
 // NewAgent returns an agent that connects as soon as it has settings.
 func NewAgent(o AgentOptions) *Agent {
+	seen := newMemory(maxRemembered, remembered)
 	return &Agent{
 		o:       o,
 		changed: make(chan struct{}, 1),
-		seen:    newMemory(maxRemembered, remembered),
+		seen:    seen,
+		recall:  &recall{dir: o.DataDir, memory: seen, log: o.Log},
 		odd:     newBucket(oddPerSecond, oddBurst),
 		pace:    newBucket(framesPerSecond, framesBurst),
 		slots:   make(chan struct{}, maxRunning),
@@ -101,6 +108,8 @@ var errRefused = errors.New("the hub refuses this service (authentication_failur
 // Run keeps a connection until ctx ends, and then answers what is being answered
 // before it closes it.
 func (a *Agent) Run(ctx context.Context) {
+	a.recall.open(time.Now())
+	defer a.recall.close()
 	defer a.running.Wait()
 	failed, refused := 0, 0
 	for ctx.Err() == nil {

@@ -315,3 +315,28 @@ func TestPanicIsAnUnexpectedError(t *testing.T) {
 }
 
 func contains(data []byte, text string) bool { return bytes.Contains(data, []byte(text)) }
+
+// TestF7_ACommandIsCarriedOutOnce: a command that comes again, as it was or
+// written otherwise, reaches the door no more than once.
+func TestF7_ACommandIsCarriedOutOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var attempts atomic.Int32
+		p := start(t, door(func(ctx context.Context, a signin.Attempt) (*signin.Identity, error) {
+			attempts.Add(1)
+			return open(ctx, a)
+		}))
+		defer p.stop()
+		c := p.next(t, time.Second)
+		token := p.tenant.Sign(map[string]any{"pid": "once", "username": "jon", "password": "x"})
+		for range 3 {
+			c.Send(t.Context(), "authenticate_user", map[string]string{"jwt": token})
+		}
+		_ = c.CloseNow()
+		c = p.next(t, 2*time.Second) // nor on another connection
+		c.Send(t.Context(), "authenticate_user", map[string]string{"jwt": token})
+		p.works(t, c)
+		if n := attempts.Load(); n != 2 {
+			t.Errorf("%d attempts by two commands", n)
+		}
+	})
+}

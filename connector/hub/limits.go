@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"slices"
 	"sync"
 	"time"
 )
@@ -89,4 +90,22 @@ func (m *memory) add(what [32]byte, now time.Time) (isNew, full bool) {
 	m.seen[what] = struct{}{}
 	m.queue = append(m.queue, sighting{what, now.Add(m.hold)})
 	return true, false
+}
+
+// put adds what an earlier run has seen.
+func (m *memory) put(what [32]byte, until time.Time) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if _, ok := m.seen[what]; ok || len(m.seen) >= m.most {
+		return
+	}
+	m.seen[what] = struct{}{}
+	m.queue = append(m.queue, sighting{what, until})
+}
+
+// all returns what is remembered, oldest first.
+func (m *memory) all() []sighting {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return slices.Clone(m.queue)
 }
