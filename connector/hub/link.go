@@ -229,7 +229,7 @@ func (l *link) take(data []byte) error {
 		l.a.strange("%s: it has no JWT", f.Event)
 		return nil
 	}
-	c, err := l.a.verify(f.Event, p.JWT, l.settings, l.key, time.Now())
+	c, err := l.a.verify(p.JWT, l.settings, l.key, time.Now())
 	if err != nil {
 		l.a.strange("%s: %w", f.Event, err)
 		return nil

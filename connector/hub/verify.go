@@ -43,7 +43,7 @@ var algorithms = []jose.SignatureAlgorithm{jose.RS256}
 
 // verify returns the command in a token that the tenant signed, that holds now
 // and that was not seen before.
-func (a *Agent) verify(event, token string, s *Settings, key *rsa.PublicKey, now time.Time) (*command, error) {
+func (a *Agent) verify(token string, s *Settings, key *rsa.PublicKey, now time.Time) (*command, error) {
 	signed, err := jwt.ParseSigned(token, algorithms)
 	if err != nil {
 		return nil, errNotSigned
@@ -61,8 +61,9 @@ func (a *Agent) verify(event, token string, s *Settings, key *rsa.PublicKey, now
 	if err := a.recall.admit(c.IssuedAt.Time()); err != nil {
 		return nil, err
 	}
-	// What was signed counts, not how it is written.
-	isNew, full := a.seen.add(sha256.Sum256(append([]byte(event+"\x00"), payload...)), now)
+	// What was signed counts, not how it is written. The event is not signed: a
+	// sign-in must not become a new password by being sent once more as another.
+	isNew, full := a.seen.add(sha256.Sum256(payload), now)
 	switch {
 	case full:
 		return nil, fmt.Errorf("more than %d commands came in %v", maxRemembered, remembered)
