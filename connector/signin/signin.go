@@ -245,7 +245,7 @@ func (s *Service) SignIn(ctx context.Context, a Attempt) (id *Identity, err erro
 		err = fmt.Errorf("signing in by a credential of an unknown kind, %T", c)
 	}
 	if err == nil {
-		s.throttle.known.learn(id.ID, network(a.Remote))
+		s.throttle.known.learn(id.ID, a.origin())
 	} else if a.About != nil && t.account != nil {
 		if about, err := s.Describe(t.account); err == nil {
 			a.About(about)

@@ -160,7 +160,7 @@ func (t *throttle) rule() rule { return rule{limit: t.config.PerAccount, split: 
 // the same time cannot be more than the limit allows.
 type guess struct {
 	throttle                     *throttle
-	network                      netip.Prefix
+	network                      netip.Prefix // or relay
 	address, site, name, account place
 }
 
@@ -185,8 +185,12 @@ func (t *throttle) begin(ctx context.Context, address netip.Addr, name string) (
 // beginRelayed is begin for an attempt that a service has passed on without the
 // address it came from. The service is no address to be counted: with all of its
 // users behind it, a guesser would keep out everybody.
+//
+// An account that has signed in through it before may spend more of what the
+// directory allows than at an unknown address, for the slips of its owner, but
+// not the last failure if an address is known: strangers have the same page.
 func (t *throttle) beginRelayed(ctx context.Context, name string) (*guess, error) {
-	g := &guess{throttle: t}
+	g := &guess{throttle: t, network: relay}
 	if err := g.countName(ctx, name); err != nil {
 		g.release()
 		return nil, err
@@ -255,7 +259,13 @@ func (g *guess) aim(ctx context.Context, a *ldapauth.Account) error {
 	}
 	r := t.rule()
 	r.lock, r.about = l, about{account: a.ID, username: a.Username}
-	r.known, r.reserve = t.known.knows(a.ID, g.network)
+	known, others := t.known.knows(a.ID, g.network)
+	r.reserve = known || others
+	if g.network == relay {
+		r.familiar, r.elsewhere = known, others
+	} else {
+		r.known = known
+	}
 	key := t.accountKey(a.ID)
 	g.name.leadsTo(key)
 	return t.accounts.take(ctx, key, &r, &g.account)

@@ -63,6 +63,11 @@ type knownAddress struct {
 	day     uint32
 }
 
+// relay stands for all attempts that a service has passed on without addresses.
+// No address has this network: that of an IPv6 address ends in 64 bits of zero,
+// and that of an IPv4 address is written as one of IPv6 that ends in the address.
+var relay = netip.MustParsePrefix("::1/128")
+
 // A knownList holds the addresses of one account.
 type knownList struct{ list []knownAddress }
 
@@ -123,9 +128,9 @@ func (k *knownAddresses) anybodys(n netip.Prefix) bool {
 	return k.networks[h] > 0
 }
 
-// knows reports whether the network is known for the account, and whether any
-// is.
-func (k *knownAddresses) knows(account string, n netip.Prefix) (known, any bool) {
+// knows reports whether the network is known for the account, and whether others
+// are.
+func (k *knownAddresses) knows(account string, n netip.Prefix) (known, others bool) {
 	if k == nil || !n.IsValid() {
 		return false, false
 	}
@@ -138,11 +143,10 @@ func (k *knownAddresses) knows(account string, n netip.Prefix) (known, any bool)
 	}
 	for _, x := range owner.list {
 		if k.valid(x, today) {
-			any = true
-			known = known || x.network == h
+			known, others = known || x.network == h, others || x.network != h
 		}
 	}
-	return known, any
+	return known, others
 }
 
 // learn makes the network known for the account: its owner has signed in from

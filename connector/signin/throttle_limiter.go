@@ -30,6 +30,9 @@ type rule struct {
 	// that many each; known is the kind that this attempt is from.
 	limit        Limit
 	split, known bool
+	// familiar says that the attempt was relayed for an account that has signed in
+	// so before, and elsewhere that it has done so from addresses as well.
+	familiar, elsewhere bool
 	// reserve leaves the last failure that the directory allows to the known
 	// addresses: there are some.
 	reserve bool
@@ -59,7 +62,11 @@ func (r *rule) budget() (own, all int) {
 		return all, all
 	}
 	own = min(all, max(1, all/2))
-	if r.reserve && all > 1 {
+	reserve := r.reserve
+	if r.familiar {
+		own, reserve = all, r.elsewhere
+	}
+	if reserve && all > 1 {
 		all--
 	}
 	return own, all

@@ -90,6 +90,14 @@ type Attempt struct {
 	About func(*Identity)
 }
 
+// origin returns the network that an attempt counts as from.
+func (a *Attempt) origin() netip.Prefix {
+	if a.Relayed {
+		return relay
+	}
+	return network(a.Remote)
+}
+
 // An Identity is what the outside learns of a user who was let in. It is
 // immutable: a fresh look at the directory makes a new one.
 type Identity struct {
