@@ -4,8 +4,10 @@ package migrate
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -39,6 +41,7 @@ func Run(o Options) (*Report, error) {
 	if err != nil {
 		return nil, err
 	}
+	out = realPath(out) // what a link leads to, not the link
 	if err := checkOut(o.From, out); err != nil {
 		return nil, err
 	}
@@ -111,7 +114,15 @@ func realPath(path string) string {
 // is in it.
 func (m *migration) write(out string) (err error) {
 	parent := filepath.Dir(out)
-	if err := os.MkdirAll(parent, 0o755); err != nil {
+	made, err := makeParents(parent)
+	defer func() {
+		if err != nil { // what is not empty stays
+			for _, dir := range made {
+				_ = os.Remove(dir)
+			}
+		}
+	}()
+	if err != nil {
 		return fmt.Errorf("--out: %w", err)
 	}
 	staging := filepath.Join(parent, "."+filepath.Base(out)+".importing")
@@ -145,6 +156,18 @@ func (m *migration) write(out string) (err error) {
 		return fmt.Errorf("--out: %w", err)
 	}
 	return os.Rename(staging, out)
+}
+
+// makeParents makes dir with what is missing above it, and returns what it made,
+// the deepest first.
+func makeParents(dir string) (made []string, err error) {
+	for d := dir; ; d = filepath.Dir(d) {
+		if _, err := os.Lstat(d); err == nil || d == filepath.Dir(d) {
+			break
+		}
+		made = append(made, d)
+	}
+	return made, os.MkdirAll(dir, 0o755)
 }
 
 // writeConfig writes the configuration file. What our loader does not accept is
@@ -206,11 +229,32 @@ func (m *migration) finish(out string) {
 			r.Taken = append(r.Taken, Note{l.from, "now " + l.key})
 		}
 	}
+	m.unmentioned()
 	r.RollBack = []string{
 		"Stop adconnector (adconnector stop).",
 		"Start the old connector again. Nothing of it has been changed, and the tenant trusts the same signing key from both.",
 		"If the tenant was given another sign-in address meanwhile, the old connector reports its own when it starts.",
 	}
+}
+
+// unmentioned reports the old settings of which nothing else is said, so that
+// none gets lost in silence.
+func (m *migration) unmentioned() {
+	r := m.report
+	notes := slices.Concat(r.Taken, r.Left, r.Unneeded, r.Decide)
+	for _, key := range slices.Sorted(maps.Keys(m.old.values)) {
+		// A mapper has a note for each of its lines.
+		said := func(n Note) bool { return n.Key == key || strings.HasPrefix(n.Key, key+":") }
+		if slices.ContainsFunc(notes, said) {
+			continue
+		}
+		why := cmp.Or(unneeded[key], "with this value it changes nothing here")
+		if i := slices.IndexFunc(m.doc.lines, func(l line) bool { return l.from == key }); i >= 0 {
+			why = m.doc.lines[i].key + " stands behind a # in " + configFile
+		}
+		r.Unneeded = append(r.Unneeded, Note{key, why})
+	}
+	slices.SortStableFunc(r.Unneeded, func(a, b Note) int { return strings.Compare(a.Key, b.Key) })
 }
 
 // trimmed returns a PEM text with the line ends that a text on one line lost.

@@ -180,6 +180,7 @@ func TestPasswordInEveryForm(t *testing.T) {
 		"new form":          {},
 		"old form":          {"LDAP_BIND_CREDENTIALS": oldForm},
 		"clear":             {"LDAP_BIND_CREDENTIALS": nil, "LDAP_BIND_PASSWORD": password},
+		"not in the way":    {"SESSION_SECRET": newForm},
 		"clear and decoded": {"LDAP_BIND_CREDENTIALS": oldForm[:32] + oldForm[:32], "LDAP_BIND_PASSWORD": password},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -227,7 +228,7 @@ func TestPasswordThatCannotBeRead(t *testing.T) {
 		i := typical(t, nil)
 		delete(i, "certs/cert.key")
 		_, err := migrate.Run(migrate.Options{From: i.write(t), Out: filepath.Join(t.TempDir(), "new")})
-		if err == nil || !strings.Contains(err.Error(), "certs/cert.key") {
+		if err == nil || !strings.Contains(err.Error(), "certs/cert.key is not there") {
 			t.Errorf("error = %v", err)
 		}
 	})
@@ -252,7 +253,7 @@ func TestEveryPlaceWhereAnInstallationCanBe(t *testing.T) {
 			if c.URL != "https://login.fabrikam.example:4000" || c.LDAP.BindPassword.Reveal() != password || c.Signing.KeyFile == "" {
 				t.Errorf("url %s, signing %+v", c.URL, c.Signing)
 			}
-			if len(report.Files) != 5 {
+			if len(report.Files) != 7 {
 				t.Errorf("wrote %q", report.Files)
 			}
 		})
@@ -367,7 +368,8 @@ func TestSettingsBecomeKeys(t *testing.T) {
 		"LDAP_SEARCH_GROUPS": "(&(objectClass=group)(member={0}))", "LDAP_BASE_GROUPS": "OU=Groups,DC=fabrikam,DC=example",
 		"GROUPS": "false", "GROUP_PROPERTY": "displayName", "GROUPS_TIMEOUT_SECONDS": 7, "GROUPS_CACHE_SECONDS": "60",
 		"ALLOW_PASSWORD_EXPIRED": true, "AUTH_WHEN_PASSWORD_CHANGE_REQUIRED": "true", "SITE_NAME": "Fabrikam: sign in",
-		"urn:auth0:fabrikam": "https://a.example/callback, https://b.example/callback",
+		"urn:auth0:fabrikam":  "https://a.example/callback, https://b.example/callback,https://a.example/callback",
+		"PROVISIONING_TICKET": nil, // with it the tenant would say the realm
 	}).write(t))
 	l := c.LDAP
 	for name, ok := range map[string]bool{
@@ -406,7 +408,7 @@ func TestWhatCannotBeTakenOverIsReported(t *testing.T) {
 		"group objects":          {map[string]any{"GROUP_PROPERTIES": []string{"cn", "dn"}}, "GROUP_PROPERTIES", "one attribute"},
 		"filter of our own kind": {map[string]any{"LDAP_USER_BY_NAME": "(!(cn={0}))"}, "LDAP_USER_BY_NAME", "ldap.user_filter stands behind a #"},
 		"filter without a name":  {map[string]any{"LDAP_SEARCH_QUERY": "(cn=x)"}, "LDAP_SEARCH_QUERY", "{0}"},
-		"reply address":          {map[string]any{"urn:auth0:fabrikam": "http://app.example/callback,javascript:x"}, "REALM", "behind a #"},
+		"reply address":          {map[string]any{"urn:auth0:fabrikam": "http://app.example/callback,javascript:x", "PROVISIONING_TICKET": nil}, "REALM", "behind a #"},
 		"wrong kind":             {map[string]any{"GROUPS_CACHE_SECONDS": []int{1}}, "GROUPS_CACHE_SECONDS", "left out"},
 		"setting of nobody":      {map[string]any{"FROBNICATE": "x"}, "FROBNICATE", "not a setting"},
 		"PFX":                    {map[string]any{"SSL_PFX": "AAAA"}, "SSL_PFX", "export"},
@@ -464,7 +466,7 @@ func TestConfigWithMarkAndComments(t *testing.T) {
 	i := typical(t, nil)
 	i["config.json"] = "\ufeff// ours\r\n/* the\ndirectory */" + strings.Replace(i["config.json"], "{", "{ // \"}\n", 1)
 	_, c := run(t, i.write(t))
-	if c.LDAP.URLs[0] != "ldaps://dc1.fabrikam.example" || c.WSFed.RelyingParties[0].Realm != "urn:auth0:fabrikam" {
+	if c.LDAP.URLs[0] != "ldaps://dc1.fabrikam.example" || c.URL != "https://login.fabrikam.example:4000" {
 		t.Errorf("urls %v: what looks like a comment within a text was taken for one", c.LDAP.URLs)
 	}
 	i["config.json"] = strings.Replace(config(t, nil), ",", ",\n\n  oops", 1)

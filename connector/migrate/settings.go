@@ -49,7 +49,8 @@ func parseSettings(data []byte) (*settings, error) {
 	switch {
 	case errors.As(err, &wrong):
 		before := data[:min(int(wrong.Offset), len(data))]
-		return nil, fmt.Errorf("it is not valid JSON: look at line %d", 1+bytes.Count(before, []byte("\n")))
+		column := utf8.RuneCount(before[bytes.LastIndexByte(before, '\n')+1:])
+		return nil, fmt.Errorf("it is not valid JSON: look at line %d, at character %d", 1+bytes.Count(before, []byte("\n")), max(column, 1))
 	case errors.As(err, &place), err == nil && values == nil:
 		return nil, errors.New("it is not a list of settings in braces")
 	case err != nil:

@@ -26,8 +26,30 @@ var (
 	configNames = []string{"config.json", "data/config.json"}
 	keyNames    = []string{"certs/cert.key", "data/certs/cert.key"}
 	certNames   = []string{"certs/cert.pem", "data/certs/cert.pem"}
-	mapperNames = []string{"data/profileMapper/custom.js", "profileMapper/custom.js", "lib/profileMapper.js", "profileMapper.js"}
+	mapperNames = map[layout][]string{
+		beside: {"lib/profileMapper.js", "profileMapper.js"},
+		inData: {"data/profileMapper/custom.js", "profileMapper/custom.js"},
+	}
 )
+
+// A layout is how an installation keeps its files.
+type layout int
+
+const (
+	beside layout = iota // the configuration beside the program
+	// inData is all in a folder data, since 2026. There lib/profileMapper.js is a
+	// part of the program, not a mapper.
+	inData
+)
+
+// layoutOf returns the layout of the installation whose configuration was found
+// under that name.
+func layoutOf(config string, src *source) layout {
+	if _, err := src.read("profileMapper/custom.js"); err == nil || strings.HasPrefix(config, "data/") {
+		return inData
+	}
+	return beside
+}
 
 // A source is an old installation. Nothing in this package writes to it.
 type source struct {
@@ -130,7 +152,7 @@ func zipFiles(entries []*zip.File) (map[string]*zip.File, error) {
 		mode := f.Mode()
 		switch name := strings.TrimSuffix(f.Name, "/"); {
 		case !fs.ValidPath(name) || strings.ContainsAny(name, `\:`):
-			return nil, fmt.Errorf("it has an entry that leads out of it: %q", f.Name)
+			return nil, fmt.Errorf("it has an entry that leads out of it, or whose name no export has: %q", f.Name)
 		case mode.IsDir():
 		case !mode.IsRegular():
 			return nil, fmt.Errorf("%q is a link or a device", f.Name)

@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"bytes"
+	"cmp"
 	"crypto/sha1"
 	"crypto/x509"
 	"encoding/base64"
@@ -31,6 +32,8 @@ const (
 	bindPasswordFile = "ldap-password"
 	signingCertFile  = "signing/cert.pem"
 	signingKeyFile   = "signing/cert.key"
+	serverCertFile   = "tls/server.crt"
+	serverKeyFile    = "tls/server.key"
 	pfxFile          = "tls/server.pfx"
 	pfxPasswordFile  = "tls/pfx-password"
 	clientCAFile     = "tls/client-ca.pem"
@@ -47,6 +50,7 @@ type file struct {
 // A migration is one way from an old installation to a new configuration.
 type migration struct {
 	src    *source
+	layout layout
 	old    *settings
 	key    []byte // the file with the private key, byte by byte
 	cert   []byte
@@ -68,6 +72,7 @@ func translate(src *source, given secret.String) (*migration, error) {
 	if data == nil {
 		return nil, fmt.Errorf("%s holds no config.json: name the folder of the old connector, its config.json or its export", src.name)
 	}
+	m.layout = layoutOf(name, src)
 	if m.old, err = parseSettings(data); err != nil {
 		return nil, fmt.Errorf("%s in %s: %w", name, src.name, err)
 	}
@@ -150,18 +155,21 @@ func (m *migration) service() error {
 	if err != nil || u.Host == "" {
 		return errors.New("the old setting SERVER_URL cannot be taken over: it is no address such as https://login.example.com")
 	}
-	if u.Scheme == "http" {
+	if u.Scheme == "http" && m.listens() {
 		m.decide("url", "was reached in clear (%s); here it is https only. Write the address that browsers shall open, with a name in the server certificate", "http://"+u.Host)
-		if u.Port() == "" {
-			u.Host = net.JoinHostPort(u.Hostname(), port)
-		}
+	}
+	if u.Scheme == "http" && u.Port() == "" {
+		u.Host = net.JoinHostPort(u.Hostname(), port)
 	}
 	u.Scheme, m.host = "https", u.Hostname()
 	m.doc.add(line{
 		key: "url", value: quote(strings.TrimSuffix(u.String(), "/")), from: from, needed: true,
 		comment: "What browsers open. The server certificate must be for this host.",
 	})
-	if u.Port() != port && (m.listens() || u.Port() != "") {
+	switch {
+	case !m.listens():
+		m.doc.add(line{key: "listen", value: quote("127.0.0.1:" + port), from: "PORT", comment: "Address and port to listen on: this machine alone, since no browser came to the old connector. Without the line: every address, and the port of url."})
+	case u.Port() != port:
 		m.doc.add(line{key: "listen", value: quote(":" + port), from: "PORT", comment: "Address and port to listen on."})
 	}
 	m.doc.add(line{key: "data_dir", value: "data", comment: "Folder for what the service keeps for itself. It is made at the first start."})
@@ -187,9 +195,26 @@ func (m *migration) server() error {
 		}
 		m.left("SSL_PFX", "%s", problem)
 	}
-	m.doc.add(line{key: "tls.cert_file", value: "tls/server.crt", needed: true, comment: "PEM: the server's certificate first, then those of its issuers."})
-	m.doc.add(line{key: "tls.key_file", value: "tls/server.key", needed: true, comment: "PEM, not encrypted, and readable for the service alone."})
-	m.decide("tls.cert_file", "the old connector had no server certificate that can be used: put one for %s and its key into tls/server.crt and tls/server.key, or write pfx_file in their place", m.host)
+	m.doc.add(line{key: "tls.cert_file", value: serverCertFile, needed: true, comment: "PEM: the server's certificate first, then those of its issuers."})
+	m.doc.add(line{key: "tls.key_file", value: serverKeyFile, needed: true, comment: "PEM, not encrypted, and readable for the service alone."})
+	if !m.listens() {
+		return m.ownServer()
+	}
+	m.decide("tls.cert_file", "the old connector had no server certificate that can be used: put one for %s and its key into tls/server.crt and tls/server.key (folder tls beside the file), or write pfx_file in their place", m.host)
+	return nil
+}
+
+// ownServer makes a server certificate for a service to which no browser comes.
+// The old connector had no listener then; here there is always one, on this
+// machine alone, and whoever opens it does not need to trust it.
+func (m *migration) ownServer() error {
+	cert, key, err := selfSigned(m.host, time.Now())
+	if err != nil {
+		return err
+	}
+	m.keep(serverCertFile, cert)
+	m.keep(serverKeyFile, key)
+	m.decide("tls.cert_file", "no browser came to the old connector (CLIENT_CERT_AUTH and KERBEROS_AUTH are off), so tls/server.crt is self-signed and listen is this machine alone. For sign-ins by browser, put a certificate for %s there and remove listen", m.host)
 	return nil
 }
 
@@ -251,7 +276,7 @@ func (m *migration) certificate() error {
 		l.off = !on
 		m.doc.add(l)
 	}
-	add(line{key: "certificate", comment: "Sign-in with a client certificate."})
+	add(line{key: "certificate", from: m.given("CLIENT_CERT_AUTH"), comment: "Sign-in with a client certificate."})
 	add(line{
 		key: "certificate.ip_ranges", value: `["10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "fd00::/8"]`,
 		comment: "Networks and single addresses whose browsers are asked for a certificate. All others never see that question. The old connector had no such setting: its listener asked everybody, and the ranges of the tenant's connection decided who was sent to it. Write those ranges here.",
@@ -333,8 +358,8 @@ func (m *migration) encryption(urls []string) {
 		m.decide("ldap.start_tls", "the old connector sent passwords in clear to the directory; now they are encrypted, which takes a certificate on the domain controllers. Write ldaps:// addresses if they do not know StartTLS")
 	}
 	m.doc.add(line{key: "ldap.ca_files", value: "[]", off: !inClear, comment: "Who vouches for the servers' certificates. An empty list means the authorities that this system trusts."})
-	if folder := m.old.text("SSL_CA_PATH"); folder != "" && folder != "false" {
-		m.left("SSL_CA_PATH", "list the files from %s that are your own authorities in ldap.ca_files, and in hub.ca_files if they stand between this computer and the tenant", folder)
+	if _, folder := m.old.get("SSL_CA_PATH"); folder != nil && folder != false && folder != "false" {
+		m.left("SSL_CA_PATH", "list the files from %s that are your own authorities in ldap.ca_files, and in hub.ca_files if they stand between this computer and the tenant", m.old.text("SSL_CA_PATH"))
 	}
 }
 
@@ -353,6 +378,9 @@ func (m *migration) account(given secret.String) error {
 	if password.Reveal() == "" && credentials.Reveal() != "" {
 		var err error
 		from = "LDAP_BIND_CREDENTIALS"
+		if len(m.key) == 0 {
+			return fmt.Errorf("LDAP_BIND_CREDENTIALS cannot be decrypted, because certs/cert.key is not there. Give it with the config.json, or write the password of %s into a file and name that with --bind-password-file", user)
+		}
 		if password, err = decryptCredentials(credentials, m.key); err != nil {
 			return fmt.Errorf("LDAP_BIND_CREDENTIALS: %w. Give certs/cert.key with it, or write the password of %s into a file and name that with --bind-password-file", err, user)
 		}
@@ -447,6 +475,9 @@ func (m *migration) given(key string) string {
 	return key
 }
 
+// origin returns the key if it has a value, else the file that does its work.
+func (m *migration) origin(key, file string) string { return cmp.Or(m.given(key), file) }
+
 func duration(seconds int) string { return strconv.Itoa(seconds) + "s" }
 
 // session writes how long a sign-in serves.
@@ -471,8 +502,8 @@ func (m *migration) signing() error {
 	m.keep(signingCertFile, trimmed(string(m.cert)))
 	m.keep(signingKeyFile, trimmed(string(m.key)))
 	m.doc.section("signing", "The key that signs tokens. Without the section the service makes one of its own and renews it.")
-	m.doc.add(line{key: "signing.cert_file", value: signingCertFile, from: "certs/cert.pem", comment: "The certificate of the old connector, by which the tenant knows the key."})
-	m.doc.add(line{key: "signing.key_file", value: signingKeyFile, from: "certs/cert.key", comment: "Its key, readable for the service alone."})
+	m.doc.add(line{key: "signing.cert_file", value: signingCertFile, from: m.origin("AUTH_CERT", "certs/cert.pem"), comment: "The certificate of the old connector, by which the tenant knows the key."})
+	m.doc.add(line{key: "signing.key_file", value: signingKeyFile, from: m.origin("AUTH_CERT_KEY", "certs/cert.key"), comment: "Its key, readable for the service alone."})
 	sum := sha1.Sum(pair.Certificate.Raw) //nolint:gosec // it is what the old connector keeps to recognise the certificate
 	thumbprint := hex.EncodeToString(sum[:])
 	if last := m.old.text("LAST_SENT_THUMBPRINT"); last != "" && !strings.EqualFold(strings.ReplaceAll(last, ":", ""), thumbprint) {
@@ -498,35 +529,66 @@ func (m *migration) federation() error {
 	if realm != "" {
 		for _, list := range m.old.list(realm) {
 			for reply := range strings.SplitSeq(list, ",") {
-				if reply = strings.TrimSpace(reply); reply != "" {
+				if reply = strings.TrimSpace(reply); reply != "" && !slices.Contains(replies, reply) {
 					replies = append(replies, reply)
 				}
 			}
 		}
 	}
+	provisioned := m.hasTicket()
 	if realm == "" || len(replies) == 0 {
-		m.decide("wsfed", "config.json does not say which realm of the tenant tokens are for, and where they go; write the section wsfed if browsers sign in here")
+		if !provisioned {
+			m.decide("wsfed", "config.json does not say which realm of the tenant tokens are for, and where they go; write the section wsfed if browsers sign in here")
+		}
 		return nil
 	}
-	m.doc.section("wsfed", "WS-Federation, at /wsfed: how the tenant sends browsers here.")
-	m.doc.add(line{key: "wsfed.issuer", value: quote(issuer), from: m.given("WSFED_ISSUER"), comment: "The name of this service in its tokens, as the tenant expects it."})
+	about := "WS-Federation, at /wsfed: how the tenant sends browsers here."
+	if provisioned {
+		// What stands in the file wins over what the tenant says, also when that
+		// changes; the old connector asked anew at each start.
+		about += " It is off because the tenant says all this by itself, each time that it is asked; what stands here would win over that."
+		m.replaced("REALM", "the tenant says it when it is asked with the ticket")
+		m.replaced("WSFED_ISSUER", "the tenant says it when it is asked with the ticket")
+	}
+	m.replaced(realm, "these are the reply addresses of REALM")
+	m.doc.add(line{key: "wsfed", comment: about, off: provisioned})
+	m.doc.add(line{key: "wsfed.issuer", value: quote(issuer), from: m.given("WSFED_ISSUER"), off: provisioned, comment: "The name of this service in its tokens, as the tenant expects it."})
 	m.doc.add(line{
-		key: "wsfed.relying_parties", value: "[{realm: " + quote(realm) + ", reply_urls: " + quoteList(replies) + "}]", from: "REALM",
+		key: "wsfed.relying_parties", value: "[{realm: " + quote(realm) + ", reply_urls: " + quoteList(replies) + "}]", from: "REALM", off: provisioned,
 		comment: "Who may ask for sign-ins, and where the answers may go: to exactly these addresses.",
 	})
 	return nil
 }
 
+// hasTicket reports whether the old connector had a ticket, with which the tenant
+// says what the connection is.
+func (m *migration) hasTicket() bool {
+	return strings.TrimSpace(m.old.secret("PROVISIONING_TICKET").Reveal()) != ""
+}
+
+// replaced notes an old setting, if it is there, for which nothing is to be done.
+func (m *migration) replaced(key, why string) {
+	if m.old.values[key] != nil {
+		m.report.Unneeded = append(m.report.Unneeded, Note{key, why})
+	}
+}
+
 // hub writes the connection to the tenant.
 func (m *migration) hub() error {
-	ticket := m.old.secret("PROVISIONING_TICKET")
-	if strings.TrimSpace(ticket.Reveal()) == "" {
-		m.decide("hub.ticket_file", "config.json holds no ticket; take it from the tenant's connection")
-		return nil
+	off := !m.hasTicket()
+	if off {
+		m.decide("hub.ticket_file", "config.json holds no ticket; take it from the tenant's connection, write it into the file ticket beside config.yaml, and take the # from the section hub")
+	} else {
+		m.keepSecret(ticketFile, secret.New(strings.TrimSpace(m.old.secret("PROVISIONING_TICKET").Reveal())))
 	}
-	m.keepSecret(ticketFile, secret.New(strings.TrimSpace(ticket.Reveal())))
+	first := len(m.doc.lines)
+	defer func() {
+		for i := first; i < len(m.doc.lines); i++ {
+			m.doc.lines[i].off = off
+		}
+	}()
 	m.doc.section("hub", "The connection to the tenant.")
-	m.doc.add(line{key: "hub.ticket_file", value: ticketFile, from: "PROVISIONING_TICKET", comment: "The file that holds the address of the ticket. It is a secret."})
+	m.doc.add(line{key: "hub.ticket_file", value: ticketFile, from: m.given("PROVISIONING_TICKET"), comment: "The file that holds the address of the ticket. It is a secret."})
 	if m.old.bool(false, "ENABLE_WRITE_BACK") {
 		m.doc.add(line{key: "hub.allow_password_change", value: "true", from: "ENABLE_WRITE_BACK", comment: "Let the tenant change passwords in the directory."})
 	}
@@ -561,20 +623,35 @@ func (m *migration) proxy() {
 // profile writes the claims that differ from the default ones.
 func (m *migration) profile() error {
 	name, script := "PROFILE_MAPPER", m.old.text("PROFILE_MAPPER")
+	setting := ""           // that named the file
+	if m.layout == inData { // there the file wins
+		own, data, err := m.src.first(mapperNames[inData])
+		if err != nil {
+			return err
+		}
+		if data != nil {
+			name, script = own, string(data)
+			m.replaced("PROFILE_MAPPER", "the old connector took "+own+" instead")
+			m.replaced("PROFILE_MAPPER_FILE", "the old connector took "+own+" instead")
+		}
+	}
 	if script == "" {
-		names := mapperNames
+		names := mapperNames[m.layout]
 		if own := m.old.text("PROFILE_MAPPER_FILE"); own != "" {
 			own = filepath.ToSlash(own)
 			if !filepath.IsLocal(own) {
 				m.left("PROFILE_MAPPER_FILE", "%s is outside of the installation and was not looked at; write what it does into profile", own)
 				return nil
 			}
-			names = []string{path.Clean(own)}
+			names, setting = []string{path.Clean(own)}, "PROFILE_MAPPER_FILE"
 		}
 		var data []byte
 		var err error
 		if name, data, err = m.src.first(names); err != nil {
 			return err
+		}
+		if data == nil && m.given("PROFILE_MAPPER_FILE") != "" {
+			m.left("PROFILE_MAPPER_FILE", "%s is not in the installation; write what it does into profile", names[0])
 		}
 		if script = string(data); script == "" {
 			return nil // the default one
@@ -587,7 +664,7 @@ func (m *migration) profile() error {
 	if len(found.claims) == 0 {
 		return nil
 	}
-	m.doc.section("profile", "What is reported of a person besides the built-in claims, or in their place, translated from the old profile mapper. Each is an attribute, or an expression over attributes.")
+	m.doc.add(line{key: "profile", from: m.given(cmp.Or(setting, name)), comment: "What is reported of a person besides the built-in claims, or in their place, translated from the old profile mapper. Each is an attribute, or an expression over attributes."})
 	for _, c := range found.claims {
 		comment, from := "The old mapper did not report it.", ""
 		if c.line > 0 {
@@ -603,6 +680,7 @@ func (m *migration) profile() error {
 var unneeded = map[string]string{
 	"AD_HUB": "comes with the ticket", "CONNECTION": "comes with the ticket", "TENANT_SIGNING_KEY": "comes with the ticket",
 	"FIREWALL_RULE_CREATED": "no rule is made", "ANONYMOUS_SEARCH_ENABLED": "is not tried",
+	"LDAP_BIND_CREDENTIALS":         "LDAP_BIND_PASSWORD or --bind-password-file was taken instead",
 	"LDAP_NUMBER_OF_PARALLEL_BINDS": "passwords are checked side by side (ldap.pool)",
 	"LDAP_HEARTBEAT_SECONDS":        "servers are watched by themselves", "LDAP_HEARTBEAT_SEARCH_QUERY": "servers are watched by themselves",
 	"SESSION_SECRET": "keys for cookies are made at the first start", "WS_RECONNECT_INTERVAL_MS": "a lost connection is made anew within a second",
@@ -610,6 +688,7 @@ var unneeded = map[string]string{
 	"LAST_SENT_THUMBPRINT": "was compared with the certificate", "PORT": "is a part of url or listen", "AUTHENTICATION": "the sections certificate and password say it",
 	"WITH_KERBEROS_PROXY_FRONTEND": "a header that anybody can send is not believed", "KERBEROS_DEBUG_USER": "a header that anybody can send is not believed",
 	"ENABLE_ACTIVE_DIRECTORY_UNICODE_PASSWORD": "the kind of directory decides it", "OVERRIDE_CONFIG": "is not needed",
+	"CACHE_FILE": "nothing is cached in files", "SSL_ENABLE_EMPTY_SUBJECT": "a certificate without a subject is taken, if it names the server",
 	"PROFILE_MAPPING_MEMORY_LIMIT_MB": "expressions are bounded by themselves", "PROFILE_MAPPING_TIMEOUT_MS": "expressions are bounded by themselves",
 	"SSL_KEY_PASSWORD": "goes with SSL_PFX",
 }
