@@ -47,7 +47,7 @@ var rules = []struct{ pkg, ours, theirs string }{
 	{"connector/token", "connector/signin connector/private ldapauth/setting", "github.com/go-jose/go-jose/v4 github.com/go-jose/go-jose/v4/jwt"},
 	{"connector/web", "connector/front connector/signin connector/iprange ldapauth/certauth ldapauth/denial ldapauth/secret ldapauth/setting static templates", "net/http github.com/gorilla/sessions github.com/gorilla/securecookie github.com/hashicorp/golang-lru/v2/simplelru"},
 	// Floor 4: one package for each upstream; they do not know each other.
-	{"connector/hub", "connector/private connector/signin connector/web ldapauth/denial ldapauth/secret ldapauth/setting", "net/http github.com/coder/websocket github.com/go-jose/go-jose/v4 github.com/go-jose/go-jose/v4/jwt"},
+	{"connector/hub", "connector/fetch connector/private connector/signin connector/web ldapauth/denial ldapauth/secret ldapauth/setting", "net/http github.com/coder/websocket github.com/go-jose/go-jose/v4 github.com/go-jose/go-jose/v4/jwt"},
 	{"connector/wsfed", "connector/signin connector/token connector/web ldapauth/setting", "net/http"},
 	// Floor 5: assembly.
 	{"connector", "connector/control connector/fetch connector/front connector/hub connector/iprange connector/private connector/profile connector/signin connector/token connector/watch connector/web connector/wsfed ldapauth ldapauth/certauth ldapauth/certauth/revocation ldapauth/denial ldapauth/secret ldapauth/setting", "gopkg.in/yaml.v3 net/http"},

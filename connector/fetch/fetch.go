@@ -48,14 +48,16 @@ func HTTP(roots *x509.CertPool) revocation.Fetcher {
 	return func(ctx context.Context, r revocation.Request) ([]byte, error) {
 		data, err := get(ctx, c, r)
 		if err != nil {
-			return nil, short{err}
+			return nil, Short(err)
 		}
 		return data, nil
 	}
 }
 
-// short is an error whose text is cut: a server can put tens of kilobytes into
-// it, and it goes to the log with each sign-in that it refuses.
+// Short returns err with a text that is cut: a server can put tens of kilobytes
+// into it, and it goes to the log again and again.
+func Short(err error) error { return short{err} }
+
 type short struct{ error }
 
 func (s short) Error() string {

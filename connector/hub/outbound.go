@@ -14,6 +14,8 @@ import (
 	"os"
 	"strings"
 	"time"
+
+	"adconnector/connector/fetch"
 )
 
 // Limits on what goes out. Nothing that the tenant, or what stands between,
@@ -45,7 +47,7 @@ func newClient(c Config) (*http.Client, error) {
 	}
 	return &http.Client{
 		Transport: &http.Transport{
-			Proxy:                  proxy,
+			Proxy:                  forEncrypted(proxy),
 			DialContext:            (&net.Dialer{Timeout: connectTimeout}).DialContext,
 			TLSHandshakeTimeout:    connectTimeout,
 			ResponseHeaderTimeout:  answerTimeout,
@@ -55,6 +57,17 @@ func newClient(c Config) (*http.Client, error) {
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}, nil
+}
+
+// forEncrypted lets proxies have what is encrypted only. What is not was accepted because
+// it stays on this machine.
+func forEncrypted(proxy func(*http.Request) (*url.URL, error)) func(*http.Request) (*url.URL, error) {
+	return func(r *http.Request) (*url.URL, error) {
+		if r.URL.Scheme != "https" {
+			return nil, nil
+		}
+		return proxy(r)
+	}
 }
 
 // loadRoots returns the certificates of the CA files, nil if there are none.
@@ -112,7 +125,7 @@ func ask(ctx context.Context, client *http.Client, method string, u *url.URL, bo
 	data, err := io.ReadAll(io.LimitReader(response.Body, maxAnswer+1))
 	switch {
 	case err != nil:
-		return nil, fmt.Errorf("the answer of %s breaks off: %w", u.Host, bare(err))
+		return nil, fmt.Errorf("the answer of %s breaks off: %w", u.Host, fetch.Short(bare(err)))
 	case len(data) > maxAnswer:
 		return nil, fmt.Errorf("the answer of %s is larger than %d bytes: something else than a tenant answers there", u.Host, maxAnswer)
 	}
@@ -132,12 +145,12 @@ func bare(err error) error {
 // the way, it is named: between a company and the outside it is mostly that of a
 // proxy that opens the traffic.
 func explain(host string, err error) error {
-	err = bare(err)
+	err = fetch.Short(bare(err))
 	certificate := func(c *x509.Certificate) string {
 		if c == nil {
 			return "its certificate"
 		}
-		return fmt.Sprintf("the certificate %q by %q", c.Subject, c.Issuer)
+		return fmt.Sprintf("the certificate %.100q by %.100q", c.Subject, c.Issuer)
 	}
 	if e, ok := errors.AsType[x509.UnknownAuthorityError](err); ok {
 		return fmt.Errorf("%s showed %s, which no authority vouches for that is trusted here; if a proxy opens the traffic, put the certificate of its authority into hub.ca_files: %w", host, certificate(e.Cert), err)
