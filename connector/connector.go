@@ -443,6 +443,7 @@ func (c *Connector) makeServer(ctx context.Context, base *url.URL, dir *private.
 		pages.Mount("/wsfed", "wsfed", c.wsfed)
 		pages.Handle("GET "+wsfed.MetadataPath, c.wsfed.Metadata())
 		if c.agent != nil {
+			pages.MountDirect("/wsfed/direct", "wsfed-direct", c.wsfed.Direct(c.agent.Realm))
 			pages.Handle("GET /users", c.agent.Users())
 			pages.Mount("/logout", "logout", hub.Logout{URLs: c.config.Hub.LogoutURLs})
 		}

@@ -102,6 +102,14 @@ func (a *Agent) Use(s *Settings) {
 	}
 }
 
+// Realm returns the tenant's realm, "" as long as nobody knows it.
+func (a *Agent) Realm() string {
+	if s := a.settings.Load(); s != nil {
+		return s.Realm
+	}
+	return ""
+}
+
 // errRefused is why a connection ended that the hub would not have.
 var errRefused = errors.New("the hub refuses this service (authentication_failure): its certificate or the connection's name is not what the tenant knows; it is tried again, and nothing else is affected")
 

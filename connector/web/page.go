@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"html/template"
+	"io"
 	"io/fs"
 	"mime"
 	"net/http"
@@ -161,14 +162,8 @@ var autoPost = sync.OnceValues(func() (*template.Template, error) {
 // http or https URL, by script or else by a button. Nothing is written if it
 // returns an error. Fields that HTML cannot carry, such as NUL, are an error.
 func WriteAutoPost(w http.ResponseWriter, action string, fields []Field) error {
-	u, err := url.Parse(action)
-	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
-		return fmt.Errorf("posting to %q: not an absolute http or https URL", action)
-	}
-	for _, f := range fields {
-		if !utf8.ValidString(f.Value) || strings.ContainsRune(f.Value, 0) {
-			return fmt.Errorf("posting to %q: field %q has characters that a form cannot carry", action, f.Name)
-		}
+	if err := checkPost(action, fields); err != nil {
+		return err
 	}
 	t, err := autoPost()
 	if err != nil {
@@ -187,6 +182,36 @@ func WriteAutoPost(w http.ResponseWriter, action string, fields []Field) error {
 	h.Set("Content-Type", "text/html; charset=utf-8")
 	h.Set("Content-Length", strconv.Itoa(b.Len()))
 	w.Write(b.Bytes())
+	return nil
+}
+
+// WriteForm answers with the form of [WriteAutoPost] alone, for a program that
+// puts it into a page of its own and submits it there.
+func WriteForm(w http.ResponseWriter, action string, fields []Field) error {
+	if err := checkPost(action, fields); err != nil {
+		return err
+	}
+	page := `<form method="post" name="hiddenform" action="` + attributeValue.Replace(action) + "\">\n" +
+		string(hidden(fields)) + "<noscript><button type=\"submit\">Continue</button></noscript>\n</form>"
+	h := w.Header()
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Content-Length", strconv.Itoa(len(page)))
+	_, _ = io.WriteString(w, page)
+	return nil
+}
+
+// checkPost refuses what a form cannot be made of.
+func checkPost(action string, fields []Field) error {
+	u, err := url.Parse(action)
+	if err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" {
+		return fmt.Errorf("posting to %q: not an absolute http or https URL", action)
+	}
+	for _, f := range fields {
+		if !utf8.ValidString(f.Value) || strings.ContainsRune(f.Value, 0) {
+			return fmt.Errorf("posting to %q: field %q has characters that a form cannot carry", action, f.Name)
+		}
+	}
 	return nil
 }
 

@@ -106,6 +106,7 @@ type Server struct {
 	sealer      *sealer
 	pages       *pages
 	protocols   map[string]Protocol
+	methods     map[string]signin.Method // for what a form with a password in it is sent to a path
 	mux         *http.ServeMux
 	crossOrigin *http.CrossOriginProtection
 }
@@ -137,6 +138,7 @@ func New(o Options) (*Server, error) {
 		passwordFrom: o.PasswordFrom,
 		headers:      headersFor(o.URL),
 		protocols:    map[string]Protocol{},
+		methods:      map[string]signin.Method{"/signin": signin.ByPassword, "/password": signin.ByPasswordChange},
 		mux:          http.NewServeMux(),
 		crossOrigin:  http.NewCrossOriginProtection(),
 	}
@@ -200,9 +202,6 @@ func headersFor(u *url.URL) map[string]string {
 
 // handlerFunc is a handler that has answered or returns an error, never both.
 type handlerFunc func(w http.ResponseWriter, r *http.Request) error
-
-// methodOf says for what a form with a password in it is sent to a path.
-var methodOf = map[string]signin.Method{"/signin": signin.ByPassword, "/password": signin.ByPasswordChange}
 
 // routes registers this package's own paths.
 func (s *Server) routes(files []staticFile) {
@@ -320,7 +319,7 @@ func (s *Server) serve(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	if err := s.crossOrigin.Check(r); err != nil {
-		if by := methodOf[strings.TrimPrefix(r.URL.Path, s.prefix)]; by != "" {
+		if by := s.methods[strings.TrimPrefix(r.URL.Path, s.prefix)]; by != "" {
 			s.refuse(r, by, Pending{}, "", denial.BadForm, "the form was sent by another site: %w", err)
 		}
 		s.fail(started, r, &Error{http.StatusForbidden, "This request came from another site. Go back to your application and start again.", err})

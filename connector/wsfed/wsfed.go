@@ -160,15 +160,24 @@ func (p *Protocol) isReplyURL(reply string) bool {
 
 // Reply answers a request that [Protocol.Receive] accepted with a token.
 func (p *Protocol) Reply(w http.ResponseWriter, _ *http.Request, pending web.Pending, id *signin.Identity) error {
-	s, err := decodeState(pending.State)
+	to, fields, err := p.answer(pending, id)
 	if err != nil {
 		return err
+	}
+	return web.WriteAutoPost(w, to, fields)
+}
+
+// answer returns what is posted for a token about id, and where to.
+func (p *Protocol) answer(pending web.Pending, id *signin.Identity) (to string, fields []web.Field, err error) {
+	s, err := decodeState(pending.State)
+	if err != nil {
+		return "", nil, err
 	}
 	// The configuration may have changed while the user typed.
 	now := p.current.Load()
 	party, ok := now.parties[s.realm]
 	if !ok || !slices.Contains(party.replyURLs, s.reply) {
-		return refuse("The application that sent you here is no longer registered with this sign-in service.",
+		return "", nil, refuse("The application that sent you here is no longer registered with this sign-in service.",
 			"wtrealm %q with wreply %q was accepted and is not configured any more", s.realm, s.reply)
 	}
 	statement := token.SAML11{
@@ -180,13 +189,13 @@ func (p *Protocol) Reply(w http.ResponseWriter, _ *http.Request, pending web.Pen
 	}
 	signed, err := statement.Sign(p.keys.Current())
 	if err != nil {
-		return err
+		return "", nil, err
 	}
-	return web.WriteAutoPost(w, s.reply, []web.Field{
+	return s.reply, []web.Field{
 		{Name: "wa", Value: actionSignIn},
 		{Name: "wresult", Value: string(signed)},
 		{Name: "wctx", Value: s.context},
-	})
+	}, nil
 }
 
 // A request holds the parameters that mean something here; "" is a parameter
@@ -200,7 +209,11 @@ func readRequest(r *http.Request) (request, error) {
 	if err != nil {
 		return request{}, err
 	}
-	var q request
+	return requestOf(values)
+}
+
+// requestOf returns the request that has these parameters, each at most once.
+func requestOf(values url.Values) (q request, err error) {
 	for _, f := range []struct {
 		name string
 		to   *string
@@ -219,11 +232,7 @@ func readRequest(r *http.Request) (request, error) {
 func readValues(r *http.Request) (url.Values, error) {
 	switch r.Method {
 	case http.MethodGet, http.MethodHead:
-		values, err := url.ParseQuery(r.URL.RawQuery)
-		if err != nil {
-			return nil, refuse("The application's request cannot be understood.", "the query cannot be decoded")
-		}
-		return values, nil
+		return readQuery(r)
 	case http.MethodPost:
 		if kind, _, err := mime.ParseMediaType(r.Header.Get("Content-Type")); err != nil || kind != "application/x-www-form-urlencoded" {
 			return nil, refuse("The application's request cannot be understood.", "body of type %s, not a form", quote(r.Header.Get("Content-Type")))
@@ -239,6 +248,14 @@ func readValues(r *http.Request) (url.Values, error) {
 		return r.PostForm, nil
 	}
 	return nil, refuse("The application's request cannot be understood.", "method %s", quote(r.Method))
+}
+
+func readQuery(r *http.Request) (url.Values, error) {
+	values, err := url.ParseQuery(r.URL.RawQuery)
+	if err != nil {
+		return nil, refuse("The application's request cannot be understood.", "the query cannot be decoded")
+	}
+	return values, nil
 }
 
 // maxAge returns how old the proof may be that answers a request with this
