@@ -26,8 +26,9 @@ func (c *Connector) openHub(base *url.URL, dir *private.Dir) error {
 	if err != nil {
 		return fmt.Errorf("hub.%w", err)
 	}
+	provisioner.Accept = c.config.accept
 	if c.settings, err = provisioner.Last(); err != nil {
-		// The tenant is asked again at once.
+		c.settings = nil // the tenant is asked again at once
 		c.log.Error("hub: what the tenant said last cannot be used", "err", err)
 	}
 	c.tenant = hub.NewTenant(provisioner, c.certificate, c.tenantSays, c.log)
@@ -92,19 +93,36 @@ func most(limit int) int {
 // certificate returns the certificate that signs now.
 func (c *Connector) certificate() *x509.Certificate { return c.keys.Current().Certificate }
 
-// tenantSays puts to use what the tenant says.
-func (c *Connector) tenantSays(s *hub.Settings) {
-	c.agent.Use(s)
-	if err := c.wsfed.Configure(*c.config.wsfed(s)); err != nil {
-		c.log.Error("hub: the tenant's realm cannot be used for WS-Federation; what was configured before stays", "err", err)
+// accept refuses what a tenant says if one part of it could not be put to use: it
+// holds as a whole or not at all.
+func (c *Config) accept(s *hub.Settings) error {
+	if w := c.wsfed(s); w == nil {
+		return nil
+	} else if err := w.Validate(); err != nil {
+		var problems setting.Problems
+		problems.Under("wsfed", err)
+		return fmt.Errorf("its realm cannot be used for WS-Federation:\n%w", problems.Err())
 	}
+	return nil
+}
+
+// tenantSays puts to use what the tenant says, which has been accepted.
+func (c *Connector) tenantSays(s *hub.Settings) {
+	if w := c.config.wsfed(s); w == nil {
+		c.wsfed.Forget()
+	} else if err := c.wsfed.Configure(*w); err != nil {
+		c.log.Error("hub: what the tenant says cannot be used", "err", err)
+		return
+	}
+	c.agent.Use(s)
 }
 
 // wsfed returns the relying parties of the configuration together with the
 // tenant, as s describes it; nil if there are none. Where both speak of the same
-// realm, the configuration holds.
+// realm, the configuration holds. A tenant that names no address for tokens sends no
+// browsers.
 func (c *Config) wsfed(s *hub.Settings) *wsfed.Config {
-	if s == nil {
+	if s == nil || len(s.ReplyURLs) == 0 {
 		return c.WSFed
 	}
 	w := &wsfed.Config{Issuer: s.Issuer()}
@@ -122,21 +140,13 @@ func (c *Config) wsfed(s *hub.Settings) *wsfed.Config {
 
 // makeWSFed returns the protocol, nil if nobody asks by it.
 func (c *Connector) makeWSFed(base *url.URL) (*wsfed.Protocol, error) {
-	config := c.config.wsfed(c.settings)
-	if config != nil {
-		p, err := wsfed.New(*config, c.keys, base)
-		if err == nil || c.settings == nil {
-			return p, err
-		}
-		c.log.Error("hub: the tenant's realm cannot be used for WS-Federation", "err", err)
-		if c.config.WSFed != nil {
-			return wsfed.New(*c.config.WSFed, c.keys, base)
-		}
+	switch config := c.config.wsfed(c.settings); {
+	case config != nil:
+		return wsfed.New(*config, c.keys, base)
+	case c.config.Hub != nil:
+		return wsfed.Waiting(c.keys, base), nil
 	}
-	if c.config.Hub == nil {
-		return nil, nil
-	}
-	return wsfed.Waiting(c.keys, base), nil
+	return nil, nil
 }
 
 // Provision asks the tenant what the connection is, tells it who this service
@@ -161,14 +171,10 @@ func Provision(ctx context.Context, c *Config) (*hub.Settings, error) {
 	if err != nil {
 		return nil, fmt.Errorf("hub.%w", err)
 	}
+	p.Accept = c.accept
 	s, err := p.Provision(ctx, keys.Current().Certificate)
 	if err != nil {
 		return nil, fmt.Errorf("hub: %w", err)
-	}
-	if err := c.wsfed(s).Validate(); err != nil {
-		var problems setting.Problems
-		problems.Under("wsfed", err)
-		return s, fmt.Errorf("the tenant's realm cannot be used for WS-Federation:\n%w", problems.Err())
 	}
 	return s, nil
 }
@@ -186,7 +192,7 @@ func (c *Config) TenantSettings() (*hub.Settings, error) {
 	if err != nil {
 		return nil, fmt.Errorf("data_dir: %w", err)
 	}
-	return hub.Load(dir)
+	return c.Hub.Last(dir)
 }
 
 // WriteTenantSettings writes what a tenant said, each line behind prefix.
@@ -195,9 +201,11 @@ func WriteTenantSettings(w io.Writer, prefix string, s *hub.Settings) error {
 	for _, line := range []struct{ name, value string }{
 		{"connection", s.ConnectionName},
 		{"domain", s.ConnectionDomain},
+		{"issuer", s.Issuer()},
 		{"realm", s.Realm},
 		{"reply_urls", strings.Join(s.ReplyURLs, ", ")},
 		{"hub", s.Hub},
+		{"signing key", "SHA-256 " + s.Fingerprint()},
 		{"sign-in by certificate", yesNo(s.CertAuth)},
 		{"sign-in by Kerberos", yesNo(s.Kerberos)},
 		{"as of", s.AsOf.Format("2006-01-02 15:04:05 MST")},

@@ -8,6 +8,7 @@ import (
 	"crypto/rsa"
 	"crypto/sha256"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"fmt"
@@ -570,4 +571,106 @@ func TestLogoutGoesNowhereElse(t *testing.T) {
 			t.Errorf("%q: %s to %q, want %q", to, response.Status, got, want)
 		}
 	}
+}
+
+// TestH8_WhatATenantSaysHoldsAsAWholeOrNotAtAll: an answer of which a part cannot
+// be used, or not safely, changes nothing.
+func TestH8_WhatATenantSaysHoldsAsAWholeOrNotAtAll(t *testing.T) {
+	r, tenant := hubRig(t, inMemory(t))
+	r.write("ticket", []byte(tenant.Ticket()))
+	config, err := connector.LoadConfig(r.path("adconnector.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := connector.Provision(t.Context(), config); err != nil {
+		t.Fatal(err)
+	}
+	before, err := config.TenantSettings()
+	if err != nil || before == nil {
+		t.Fatal(err)
+	}
+	good := maps.Clone(tenant.Info)
+	says := func(name, urls string) map[string]any { return map[string]any{"name": name, "postTokenUrl": urls} }
+	long := strings.Repeat("x", 100_000)
+	for _, tt := range []struct {
+		name, key string
+		value     any
+	}{
+		{"reply URL of a script", "realm", says(hubtest.Realm, "javascript:alert(1)")},
+		{"reply URL in clear", "realm", says(hubtest.Realm, "http://app.example.com/callback")},
+		{"one of two reply URLs", "realm", says(hubtest.Realm, hubtest.ReplyURL+",https://u@app.example.com/")},
+		{"a thousand reply URLs", "realm", says(hubtest.Realm, strings.TrimSuffix(strings.Repeat(hubtest.ReplyURL+",", 1000), ","))},
+		{"audience of another relying party", "realm", says(strings.TrimPrefix(realm, "urn:"), "https://thief.example.com/")},
+		{"realm with a new line", "realm", says("urn:a\nb", hubtest.ReplyURL)},
+		{"long realm", "realm", says("urn:"+long, hubtest.ReplyURL)},
+		{"long connection", "connectionName", long},
+		{"connection that speaks to the terminal", "connectionName", "rig\x1b[2J"},
+		{"domain that is none", "connectionDomain", "a b\x00"},
+		{"hub in clear on this machine", "adHub", "http://127.0.0.1:80/"},
+		{"hub of the cloud's own", "adHub", "http://169.254.169.254/"},
+	} {
+		tenant.Lock()
+		tenant.Info = maps.Clone(good)
+		tenant.Info[tt.key] = tt.value
+		tenant.Unlock()
+		if _, err := connector.Provision(t.Context(), config); err == nil || len(err.Error()) > 2000 {
+			t.Errorf("%s: %.300v", tt.name, err)
+		}
+		if after, err := config.TenantSettings(); err != nil || cmp.Diff(before, after) != "" {
+			t.Errorf("%s: %v\n%.2000s", tt.name, err, cmp.Diff(before, after))
+		}
+	}
+
+	// A tenant without addresses for tokens sends no browsers, and has a hub.
+	tenant.Lock()
+	tenant.Info = maps.Clone(good)
+	tenant.Info["realm"] = says(hubtest.Realm, "")
+	tenant.Unlock()
+	r.start()
+	if p := login(t, tenant, next(t, tenant), "nobody", "x"); refused(p) != "Wrong username/WrongUsername" {
+		t.Errorf("%v", p)
+	}
+
+	// What the tenant of another ticket said is nothing that this one said.
+	r.write("ticket", []byte(tenant.URL+"/p/ad/another-ticket"))
+	if config, err = connector.LoadConfig(r.path("adconnector.yaml")); err != nil {
+		t.Fatal(err)
+	}
+	if s, err := config.TenantSettings(); s != nil || err != nil {
+		t.Errorf("by another ticket: %+v, %v", s, err)
+	}
+}
+
+// TestWhatTheTenantSignsWithIsShown: whoever looks for it must see which key it is,
+// and that it is another one.
+func TestWhatTheTenantSignsWithIsShown(t *testing.T) {
+	r, tenant := hubRig(t, inMemory(t))
+	config, err := connector.LoadConfig(r.path("adconnector.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := connector.Provision(t.Context(), config)
+	if err != nil {
+		t.Fatal(err)
+	}
+	der, err := x509.MarshalPKIXPublicKey(&tenant.Key.PublicKey)
+	if err != nil {
+		t.Fatal(err)
+	}
+	fingerprint := fmt.Sprintf("%x", sha256.Sum256(der))
+	var shown bytes.Buffer
+	if err := connector.WriteTenantSettings(&shown, "", s); err != nil || !strings.Contains(shown.String(), fingerprint) || !strings.Contains(shown.String(), "issuer: urn:"+hubtest.Domain) {
+		t.Errorf("%v\n%s", err, shown.String())
+	}
+	other, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	tenant.Lock()
+	tenant.Key = other
+	tenant.Unlock()
+	r.start()
+	eventually(t, "no warning of another key", func() bool {
+		return strings.Contains(r.log.String(), "another key") && strings.Contains(r.log.String(), fingerprint)
+	})
 }

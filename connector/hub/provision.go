@@ -25,6 +25,9 @@ const agentVersion = "0.0.0"
 // service.
 type Provisioner struct {
 	Now func() time.Time // time.Now, but for tests
+	// Accept refuses settings that cannot be put to use; nil accepts them all.
+	// What is refused changes nothing.
+	Accept func(*Settings) error
 
 	ticket   *url.URL
 	endpoint string // where the tenant sends browsers
@@ -53,11 +56,18 @@ func NewProvisioner(c Config, dir *private.Dir, base *url.URL) (*Provisioner, er
 // Last returns what the tenant said last, nil if that was never or by another
 // ticket.
 func (p *Provisioner) Last() (*Settings, error) {
-	s, err := Load(p.dir)
-	if err != nil || s == nil || s.Ticket != hash(p.ticket.String()) {
+	s, err := load(p.dir, p.ticket)
+	if err != nil || s == nil {
 		return nil, err
 	}
-	return s, nil
+	return s, p.accept(s)
+}
+
+func (p *Provisioner) accept(s *Settings) error {
+	if p.Accept == nil {
+		return nil
+	}
+	return p.Accept(s)
 }
 
 // Provision asks the tenant what this connection is, tells it the certificate
@@ -71,7 +81,14 @@ func (p *Provisioner) Provision(ctx context.Context, certificate *x509.Certifica
 		return nil, err
 	}
 	s.Posted, s.Ticket, s.AsOf = p.toPost(certificate), hash(p.ticket.String()), p.Now().UTC().Truncate(time.Second)
-	if err := s.check(); err != nil {
+	err = s.check()
+	if err == nil && p.ticket.Scheme == "https" && !s.isEncrypted() {
+		err = errors.New("the address of the hub is not one that begins with https://")
+	}
+	if err == nil {
+		err = p.accept(s)
+	}
+	if err != nil {
 		return nil, fmt.Errorf("what %s answers cannot be used: %w", p.ticket.Host, err)
 	}
 	if err := s.save(p.dir); err != nil {

@@ -12,6 +12,7 @@ import (
 	"net/url"
 	"strings"
 	"time"
+	"unicode"
 
 	"adconnector/connector/private"
 )
@@ -36,8 +37,19 @@ type Settings struct {
 	Ticket           string    `json:"ticket" yaml:"-"` // SHA-256 of the ticket that this came by
 }
 
-// Load returns the settings that are kept in dir, nil if there are none.
-func Load(dir *private.Dir) (*Settings, error) {
+// Last returns what is kept in dir of what the tenant of the ticket said, nil if
+// there is nothing.
+func (c *Config) Last(dir *private.Dir) (*Settings, error) {
+	ticket, problem := parseTicket(c.Ticket)
+	if problem != "" {
+		return nil, errors.New("ticket: " + problem)
+	}
+	return load(dir, ticket)
+}
+
+// load returns the settings that are kept in dir, nil if there are none by this
+// ticket.
+func load(dir *private.Dir, ticket *url.URL) (*Settings, error) {
 	data, err := dir.Read(settingsFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, nil
@@ -51,6 +63,9 @@ func Load(dir *private.Dir) (*Settings, error) {
 	}
 	if err := s.check(); err != nil {
 		return nil, fmt.Errorf("%s: %w; delete it, and the tenant is asked again", dir.Path(settingsFile), err)
+	}
+	if s.Ticket != hash(ticket.String()) {
+		return nil, nil
 	}
 	return s, nil
 }
@@ -69,8 +84,37 @@ func (s *Settings) save(dir *private.Dir) error {
 // Issuer returns what tokens for the tenant are issued by.
 func (s *Settings) Issuer() string { return "urn:" + s.ConnectionDomain }
 
+// What a tenant may say, far above what tenants say: it goes into log lines and
+// tokens.
+const (
+	maxName      = 256 // bytes
+	maxAddress   = 2000
+	maxReplyURLs = 100
+)
+
 // check refuses settings with which nothing would work, or not safely.
 func (s *Settings) check() error {
+	for _, x := range []struct {
+		what, text string
+		most       int
+	}{
+		{"the name of the connection", s.ConnectionName, maxName},
+		{"the domain of the connection", s.ConnectionDomain, maxName},
+		{"the realm", s.Realm, maxName},
+		{"the address of the hub", s.Hub, maxAddress},
+	} {
+		if len(x.text) > x.most || strings.ContainsFunc(x.text, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			return fmt.Errorf("%s, %.200q, is longer than %d bytes or has characters that cannot be seen", x.what, x.text, x.most)
+		}
+	}
+	if len(s.ReplyURLs) > maxReplyURLs {
+		return fmt.Errorf("there are %d addresses for tokens (postTokenUrl), and %d are the most", len(s.ReplyURLs), maxReplyURLs)
+	}
+	for _, u := range s.ReplyURLs {
+		if len(u) > maxAddress {
+			return fmt.Errorf("an address for tokens (postTokenUrl), %.200q, is longer than %d bytes", u, maxAddress)
+		}
+	}
 	u, err := url.Parse(s.Hub)
 	switch {
 	case err != nil || u.Hostname() == "" || u.User != nil || !isSafe(u, "https", "http") && !isSafe(u, "wss", "ws"):
@@ -107,10 +151,29 @@ func (s *Settings) key() (*rsa.PublicKey, error) {
 		return nil, fmt.Errorf("the tenant's signing key cannot be read: %w", err)
 	}
 	key, ok := public.(*rsa.PublicKey)
-	if !ok || key.N.BitLen() < 2048 {
-		return nil, errors.New("the tenant's signing key is not an RSA key of 2048 bits or more")
+	if !ok || key.N.BitLen() < 2048 || key.N.BitLen() > 8192 || key.E < 3 {
+		return nil, errors.New("the tenant's signing key is not an RSA key of 2048 bits or more (8192 at most)")
 	}
 	return key, nil
+}
+
+// Fingerprint returns the SHA-256 of the key that the tenant signs commands with
+// (of its SubjectPublicKeyInfo, RFC 5280, 4.1), "" if there is none.
+func (s *Settings) Fingerprint() string {
+	key, err := s.key()
+	if err != nil {
+		return ""
+	}
+	der, err := x509.MarshalPKIXPublicKey(key)
+	if err != nil {
+		return ""
+	}
+	return hash(string(der))
+}
+
+// isEncrypted reports whether nobody on the way to the hub can listen.
+func (s *Settings) isEncrypted() bool {
+	return strings.HasPrefix(s.Hub, "https:") || strings.HasPrefix(s.Hub, "wss:")
 }
 
 // host returns the host of the hub.

@@ -59,6 +59,10 @@ func (t *Tenant) Run(ctx context.Context, known *Settings) {
 			switch {
 			case err == nil:
 				t.Log.Info("hub: the tenant knows this service", "connection", s.ConnectionName, "realm", s.Realm)
+				if known != nil && known.Fingerprint() != s.Fingerprint() {
+					t.Log.Warn("hub: the tenant signs its commands with another key from now on; if nobody knows of that, ask the tenant's administrator",
+						"fingerprint", s.Fingerprint(), "before", known.Fingerprint())
+				}
 				known, asked, retry = s, true, firstRetry
 				t.Changed(s)
 			case ctx.Err() != nil:

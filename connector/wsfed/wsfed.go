@@ -65,9 +65,12 @@ func New(c Config, keys *token.Keys, base *url.URL) (*Protocol, error) {
 // [Protocol.Configure] names them, nobody is answered.
 func Waiting(keys *token.Keys, base *url.URL) *Protocol {
 	p := &Protocol{Now: time.Now, keys: keys, endpoint: base.JoinPath("wsfed")}
-	p.current.Store(&registry{})
+	p.Forget()
 	return p
 }
+
+// Forget makes p wait for relying parties as [Waiting] does.
+func (p *Protocol) Forget() { p.current.Store(&registry{}) }
 
 // Configure puts c in the place of what held before. When that is an error,
 // nothing changes. It may be called at any time.
