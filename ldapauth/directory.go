@@ -62,6 +62,8 @@ type Directory struct {
 	mu      sync.Mutex
 	servers []*server // in order of preference
 
+	failovers atomic.Uint64 // see [DirectoryStats]
+
 	called   atomic.Pointer[identity] // nil: not asked yet
 	deny     denyRules
 	groups   *cache[*group]                  // by SID or by normalised DN

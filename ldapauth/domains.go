@@ -422,10 +422,10 @@ func (s *Domains) Groups(ctx context.Context, a *Account) ([]string, error) {
 // several kinds come of it, the ones that stay are returned.
 func (s *Domains) Probe(ctx context.Context) error {
 	var errs, lasting []error
-	for i, a := range ask(s.list, func(_ int, d *Directory) (*Account, error) { return nil, d.Probe(ctx) }) {
-		err := a.err
+	for _, p := range s.Probes(ctx) {
+		err := p.Err
 		if err != nil && len(s.list) > 1 {
-			err = fmt.Errorf("%s: %w", s.list[i].label, err)
+			err = fmt.Errorf("%s: %w", p.Domain, err)
 		}
 		if errs = append(errs, err); Misconfigured(err) {
 			lasting = append(lasting, err)

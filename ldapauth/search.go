@@ -119,6 +119,8 @@ func (r *race) next(ctx context.Context) bool {
 	}
 	if r.first == nil {
 		r.first = l
+	} else if l.server != r.latest.server {
+		r.d.failovers.Add(1)
 	}
 	r.latest = l
 	l.began = monotonic()
@@ -149,6 +151,7 @@ func (l *leg) ask(ctx context.Context, build func(*dialect) *ldap.SearchRequest)
 	defer c.release()
 	l.conn.Store(c)
 	r, start := build(c.dialect), time.Now()
+	s.counters.searches.Add(1)
 	result, err := c.ask(ctx, r)
 	if ctx.Err() == nil {
 		noteSearch(ctx, s.url, r, result, err, time.Since(start))
@@ -158,12 +161,14 @@ func (l *leg) ask(ctx context.Context, build func(*dialect) *ldap.SearchRequest)
 			lost = fmt.Errorf("%w: %w", errConnection, errNoAnswer)
 		}
 		err = fmt.Errorf("%s: %w", s.url, lost)
+		s.counters.failed(err)
 		c.retire()
 		s.lost(err)
 		return outcome{err: err}
 	}
 	if overloaded(err) {
 		err = fmt.Errorf("%w: %s: %w", errConnection, s.url, inWords(err))
+		s.counters.busy.Add(1)
 		s.health.doubt(err)
 		return outcome{err: err}
 	}

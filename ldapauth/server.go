@@ -40,6 +40,8 @@ type server struct {
 	health health
 	heard  atomic.Int64 // monotonic time when anything came from the server
 
+	counters counters
+
 	mu      sync.Mutex
 	service []*conn
 	dialing *attempt
@@ -199,6 +201,9 @@ func (s *server) connect(a *attempt) {
 	ctx, cancel := context.WithTimeoutCause(s.ctx, s.d.timeout, errNoAnswer)
 	defer cancel()
 	c, err := s.newConnection(ctx)
+	if err != nil && s.ctx.Err() == nil {
+		s.counters.connect.Add(1)
+	}
 
 	s.mu.Lock()
 	s.dialing = nil
@@ -357,6 +362,7 @@ func (s *server) bind(ctx, connect context.Context, dn string, password secret.S
 			s.blame(ctx, err)
 			return nil, false, err
 		}
+		s.counters.binds.Add(1)
 		asked := monotonic()
 		silent := time.AfterFunc(s.d.patience, func() { s.silentSince(asked) })
 		result, sent, err = c.bind(ctx, dn, password)
@@ -367,6 +373,7 @@ func (s *server) bind(ctx, connect context.Context, dn string, password secret.S
 		}
 		c.close()
 		if sent || !reused || ctx.Err() != nil {
+			s.counters.failed(err)
 			return nil, sent, fmt.Errorf("%s: %w", s.url, c.failure(err))
 		}
 	}
@@ -413,6 +420,7 @@ func (s *server) dialBind(ctx context.Context) (*conn, error) {
 // went away.
 func (s *server) blame(ctx context.Context, err error) {
 	if ctx.Err() == nil || errors.Is(context.Cause(ctx), errNoAnswer) {
+		s.counters.connect.Add(1)
 		s.doubt(err)
 	}
 }

@@ -66,6 +66,8 @@ type Front struct {
 	log         *slog.Logger
 	handshakes  *limits // in progress
 	connections *limits // open
+	// asking and plain count handshakes; see [Stats].
+	asking, plain handshakes
 
 	swap    sync.Mutex // held while configs are replaced
 	configs atomic.Pointer[configs]
@@ -135,6 +137,13 @@ func (f *Front) SetCertificate(c *tls.Certificate) {
 	defer f.swap.Unlock()
 	f.options.Certificate = c
 	f.configs.Store(f.build())
+}
+
+// Certificate returns the server certificate that is in use.
+func (f *Front) Certificate() *tls.Certificate {
+	f.swap.Lock()
+	defer f.swap.Unlock()
+	return f.options.Certificate
 }
 
 // SetClientCAs makes connections from now on name these CAs. Open ones stay.
@@ -230,6 +239,11 @@ func (f *Front) handshake(ctx context.Context, conn net.Conn) (*tls.Conn, error)
 	defer cancel()
 	c := tls.Server(conn, config)
 	err := c.HandshakeContext(ctx)
+	if config.ClientAuth == tls.NoClientCert {
+		f.plain.count(err)
+	} else {
+		f.asking.count(err)
+	}
 	if err == nil {
 		return c, nil
 	}

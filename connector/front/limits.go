@@ -36,6 +36,8 @@ type limits struct {
 	ending   int
 	closed   int // since the last time that it was told
 	toldLast time.Time
+	// closedEver is the same since the start.
+	closedEver uint64
 }
 
 // A node counts the places of one source, or of several.
@@ -142,6 +144,7 @@ func (l *limits) drop(p *place) {
 
 func (l *limits) tell() (n int) {
 	l.closed++
+	l.closedEver++
 	if now := time.Now(); now.Sub(l.toldLast) > time.Minute {
 		n, l.closed, l.toldLast = l.closed, 0, now
 	}

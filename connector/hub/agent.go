@@ -69,6 +69,7 @@ type Agent struct {
 	slots    chan struct{} // commands that are being answered
 	lookups  chan struct{} // of which are lookups
 	turns    *turns
+	tally    tally
 }
 
 // Client returns what reaches the tenant and its hub.
@@ -168,9 +169,10 @@ func (a *Agent) pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// strange logs that something was ignored. Whoever sends nothing else must not
-// fill the disk.
-func (a *Agent) strange(format string, args ...any) {
+// strange counts that something was ignored, and logs it. Whoever sends nothing
+// else must not fill the disk.
+func (a *Agent) strange(o oddity, format string, args ...any) {
+	a.tally.ignore(o)
 	ok, dropped := a.odd.take()
 	if !ok {
 		return

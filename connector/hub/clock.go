@@ -63,6 +63,7 @@ func (t *Tenant) compareClocks(ctx context.Context) {
 	wrong := false
 	for {
 		if ahead, within, err := t.Provisioner.Skew(ctx); err == nil {
+			t.clock.Store(&Clock{Ahead: ahead, Within: within, At: time.Now()})
 			switch err := SkewError(ahead, within); {
 			case err != nil && !wrong:
 				t.Log.Warn("hub: "+err.Error(), "tenant_ahead", ahead.Round(time.Millisecond).String())

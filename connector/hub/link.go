@@ -58,6 +58,7 @@ func (a *Agent) connect(ctx context.Context, s *Settings) error {
 		return explain(s.host(), err)
 	}
 	defer func() { _ = conn.CloseNow() }()
+	defer a.tally.connected.Store(false)
 	conn.SetReadLimit(-1) // see read
 
 	// The end of ctx is not the end of the connection: what is being answered
@@ -175,15 +176,15 @@ func (l *link) read() error {
 			if n == maxSkip {
 				return fmt.Errorf("the hub sends a message of more than %d bytes", maxSkip)
 			}
-			l.a.strange("it has more than %d bytes", maxFrame)
+			l.a.strange(oddSize, "it has more than %d bytes", maxFrame)
 			continue
 		}
 		if ok, _ := l.a.pace.take(); !ok {
-			l.a.strange("more than %d messages come in a second", framesPerSecond)
+			l.a.strange(oddRate, "more than %d messages come in a second", framesPerSecond)
 			continue
 		}
 		if kind != websocket.MessageText {
-			l.a.strange("it is not text")
+			l.a.strange(oddForm, "it is not text")
 			continue
 		}
 		if err := l.take(data); err != nil {
@@ -204,37 +205,39 @@ func ended(err error) error {
 func (l *link) take(data []byte) error {
 	var f frame
 	if err := json.Unmarshal(data, &f); err != nil {
-		l.a.strange("it is not JSON with an event")
+		l.a.strange(oddForm, "it is not JSON with an event")
 		return nil
 	}
 	switch f.Event {
 	case "authenticated":
 		l.accepted.Do(func() {
+			l.a.tally.connect()
 			l.a.o.Log.Info("hub: connected", "connection", l.settings.ConnectionName)
 			close(l.let)
 		})
 		return nil
 	case "authentication_failure":
+		l.a.tally.refused.Add(1)
 		return errRefused
 	}
 	answer := l.answers(f.Event)
 	if answer == nil {
-		l.a.strange("its event %.40q is none that this service knows", f.Event)
+		l.a.strange(oddEvent, "its event %.40q is none that this service knows", f.Event)
 		return nil
 	}
 	var p struct {
 		JWT string `json:"jwt"`
 	}
 	if err := json.Unmarshal(f.Payload, &p); err != nil || p.JWT == "" {
-		l.a.strange("%s: it has no JWT", f.Event)
+		l.a.strange(oddForm, "%s: it has no JWT", f.Event)
 		return nil
 	}
 	c, err := l.a.verify(p.JWT, l.settings, l.key, time.Now())
 	if err != nil {
-		l.a.strange("%s: %w", f.Event, err)
+		l.a.strange(oddityOf(err), "%s: %w", f.Event, err)
 		return nil
 	}
-	l.start(c, answer)
+	l.start(c, l.a.tally.counted(f.Event, answer))
 	return nil
 }
 
@@ -249,7 +252,7 @@ func (l *link) start(c *command, answer *answerer) {
 	select {
 	case l.a.slots <- struct{}{}:
 	default:
-		l.a.strange("%d commands are being answered already", maxRunning)
+		l.a.strange(oddRate, "%d commands are being answered already", maxRunning)
 		return
 	}
 	l.inFlight.Add(1)

@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -26,7 +27,9 @@ type Tenant struct {
 	Changed func(*Settings)
 	Log     *slog.Logger
 
-	again chan struct{}
+	again    chan struct{}
+	failures atomic.Uint64 // of provisioning
+	clock    atomic.Pointer[Clock]
 }
 
 // NewTenant returns a tenant without settings.
@@ -68,6 +71,7 @@ func (t *Tenant) Run(ctx context.Context, known *Settings) {
 			case ctx.Err() != nil:
 				return
 			default:
+				t.failures.Add(1)
 				wait = retry/2 + rand.N(retry/2+1)
 				retry = min(2*retry, lastRetry)
 				t.Log.Error("hub: the tenant could not be asked; everything else goes on with what it said last", "err", err, "next_try", wait.Round(time.Second).String())

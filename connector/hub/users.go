@@ -24,7 +24,7 @@ func (a *Agent) Users() http.Handler {
 			return
 		}
 		if err := a.mayAsk(token); err != nil {
-			a.strange("GET /users: %w", err)
+			a.strange(oddityOf(err), "GET /users: %w", err)
 			http.Error(w, "Unauthorized", http.StatusUnauthorized)
 			return
 		}

@@ -66,9 +66,9 @@ func (a *Agent) verify(token string, s *Settings, key *rsa.PublicKey, now time.T
 	isNew, full := a.seen.add(sha256.Sum256(payload), now)
 	switch {
 	case full:
-		return nil, fmt.Errorf("more than %d commands came in %v", maxRemembered, remembered)
+		return nil, errFull
 	case !isNew:
-		return nil, errors.New("it came before")
+		return nil, errReplayed
 	}
 	return c, nil
 }
@@ -78,6 +78,8 @@ var (
 	errNotSigned  = errors.New("it is not a JWT that is signed by RS256")
 	errNotTenant  = errors.New("it is not signed by the tenant")
 	errForCommand = errors.New("it was made for a command")
+	errReplayed   = errors.New("it came before")
+	errFull       = fmt.Errorf("more than %d commands came in %v", maxRemembered, remembered)
 )
 
 // check refuses a command that cannot be answered, or does not hold.

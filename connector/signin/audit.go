@@ -51,19 +51,15 @@ func (s *Service) writeAudit(ctx context.Context, a *Attempt, t *trail, id *Iden
 	if t.cause != nil {
 		err = t.cause
 	}
-	reason := denial.ReasonOf(err)
+	result := resultOf(t, err)
+	add("result", result)
 	switch {
 	case !t.returned:
-		add("result", "fault")
 		add("detail", "the program failed during this attempt; the log has the details")
-	case err == nil:
-		add("result", "granted")
-	case reason != "":
-		add("result", "refused")
-		add("reason", string(reason))
+	case result == Denied:
+		add("reason", string(denial.ReasonOf(err)))
 		add("detail", detailOf(err))
-	default:
-		add("result", "fault")
+	case result == Fault:
 		add("detail", err.Error())
 	}
 	if a.Credential != nil {
@@ -114,7 +110,11 @@ func (s *Service) writeAudit(ctx context.Context, a *Attempt, t *trail, id *Iden
 			r.AddAttrs(slog.Bool("groups_incomplete", true))
 		}
 	}
-	r.AddAttrs(slog.Float64("duration_ms", float64(time.Since(t.start).Microseconds())/1000))
+	took := time.Since(t.start)
+	r.AddAttrs(slog.Float64("duration_ms", float64(took.Microseconds())/1000))
+	if s.observe != nil {
+		s.observe(outcomeOf(a, t, err, took))
+	}
 
 	ctx = context.WithoutCancel(ctx)
 	if err := s.audit.Handler().Handle(ctx, r); err != nil {

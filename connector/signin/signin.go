@@ -113,8 +113,12 @@ type Options struct {
 	Profile *profile.Profile
 
 	Audit *slog.Logger // gets one record for each attempt; see [NewAudit]
-	Log   *slog.Logger
-	Now   func() time.Time // nil: time.Now
+	// Observe is called with what came of each attempt, for whoever counts them.
+	// It is called before the attempt's answer is given and so must be quick. Nil:
+	// nobody counts.
+	Observe func(Outcome)
+	Log     *slog.Logger
+	Now     func() time.Time // nil: time.Now
 }
 
 // A Service lets users in or says why not. It can be used by many goroutines at
@@ -143,6 +147,7 @@ type Service struct {
 	profile *profile.Profile
 
 	audit, log *slog.Logger
+	observe    func(Outcome)
 	now        func() time.Time
 }
 
@@ -210,6 +215,7 @@ func New(o Options) (*Service, error) {
 		profile:          o.Profile,
 		audit:            o.Audit,
 		log:              o.Log,
+		observe:          o.Observe,
 		now:              o.Now,
 	}, nil
 }
