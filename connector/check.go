@@ -61,6 +61,7 @@ func Check(ctx context.Context, c *Config, found func(Finding)) {
 	k.directory(ctx)
 	k.relyingParties()
 	k.hub(ctx)
+	k.metrics(ctx)
 }
 
 type check struct {

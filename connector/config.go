@@ -17,6 +17,7 @@ import (
 	"adconnector/connector/front"
 	"adconnector/connector/hub"
 	"adconnector/connector/iprange"
+	"adconnector/connector/metrics"
 	"adconnector/connector/profile"
 	"adconnector/connector/signin"
 	"adconnector/connector/token"
@@ -56,7 +57,8 @@ type Config struct {
 	Log LogConfig `yaml:"log"`
 	// AuditFile gets one JSON line for each sign-in attempt; by default they go
 	// where the log goes.
-	AuditFile setting.File `yaml:"audit_file"`
+	AuditFile setting.File    `yaml:"audit_file"`
+	Metrics   *metrics.Config `yaml:"metrics"`
 
 	warnings []string
 }
@@ -193,6 +195,7 @@ func defaultConfig(dir string) *Config {
 		WSFed:       &wsfed.Config{},
 		Hub:         &hub.Config{},
 		Log:         LogConfig{Level: "info", Format: "auto"},
+		Metrics:     new(metrics.DefaultConfig()),
 	}
 }
 
@@ -309,6 +312,7 @@ func (c *Config) Validate() error {
 		p.Under("hub", c.Hub.Validate())
 	}
 	p.Under("log", c.Log.Validate())
+	c.validateMetrics(&p)
 	return p.Err()
 }
 
@@ -341,6 +345,22 @@ func validateListen(p *setting.Problems, listen string) {
 	}
 	if _, port, err := net.SplitHostPort(listen); err != nil || !isPort(port, 0) {
 		p.Addf("listen", `must be an address and a port, such as ":443" or "10.0.0.5:443" ("[fd00::5]:443" for IPv6), not %q`, listen)
+	}
+}
+
+// validateMetrics makes sure that nothing of the section is told where browsers
+// are served.
+func (c *Config) validateMetrics(p *setting.Problems) {
+	if c.Metrics == nil {
+		return
+	}
+	p.Under("metrics", c.Metrics.Validate())
+	_, port, _ := net.SplitHostPort(c.Listen)
+	if u, err := url.Parse(c.URL); err == nil && port == "" {
+		port = cmp.Or(u.Port(), "443")
+	}
+	if port == c.Metrics.Port() && port != "" && port != "0" {
+		p.Addf("metrics.listen", "has the port of listen, where browsers are served; write another one, such as \"127.0.0.1:9464\"")
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"adconnector/connector/control"
@@ -61,6 +62,8 @@ type Options struct {
 	Audit io.Writer
 	// Listeners replace the one that the listen setting asks for.
 	Listeners []net.Listener
+	// Version is the release, for metrics.
+	Version string
 	// WatchEvery is how often certificate files are looked at; 0 means 2 s.
 	WatchEvery time.Duration
 }
@@ -86,7 +89,17 @@ type Connector struct {
 	settings   *hub.Settings // what the tenant had said before the start; nil: nothing
 	server     *http.Server
 	control    net.Listener // nil: an administrator cannot ask anything
+	monitor    *monitor     // nil: no metrics
+	loads      loads
+	phase      atomic.Int32
 }
+
+// The phases of a connector.
+const (
+	starting int32 = iota
+	running
+	stopping
+)
 
 // New prepares everything that can fail before the first connection: files,
 // keys, the definite answers of the directory, the listening socket. Whatever
@@ -149,6 +162,9 @@ func New(ctx context.Context, c *Config, o Options) (_ *Connector, err error) {
 	if err := conn.makeFront(certificate); err != nil {
 		return nil, err
 	}
+	if err := conn.openMonitor(ctx, o.Version); err != nil {
+		return nil, err
+	}
 	service, err := conn.makeService(o.Audit, dir)
 	if err != nil {
 		return nil, err
@@ -187,6 +203,7 @@ func (c *Connector) Addrs() []net.Addr {
 func (c *Connector) Run(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer c.close()
+	defer c.monitor.run()() // it tells until everything else has ended
 	defer cancel()
 
 	var background sync.WaitGroup
@@ -218,6 +235,7 @@ func (c *Connector) Run(ctx context.Context) error {
 		})
 	}
 
+	c.phase.Store(running)
 	var err error
 	select {
 	case <-ctx.Done():
@@ -225,6 +243,7 @@ func (c *Connector) Run(ctx context.Context) error {
 	case err = <-failed:
 		err = fmt.Errorf("serving: %w", err)
 	}
+	c.phase.Store(stopping)
 	stop, stopped := context.WithTimeout(context.WithoutCancel(ctx), shutdownTimeout)
 	defer stopped()
 	if c.server.Shutdown(stop) != nil {
@@ -245,6 +264,9 @@ func (c *Connector) close() {
 	}
 	if c.control != nil {
 		_ = c.control.Close()
+	}
+	if c.monitor != nil {
+		_ = c.monitor.ln.Close()
 	}
 	if c.audit != nil {
 		_ = c.audit.Close()
@@ -379,7 +401,8 @@ func (c *Connector) policy() signin.Options {
 		AllowExpiredPassword:    c.config.LDAP.AllowExpiredPassword,
 		AllowMustChangePassword: c.config.LDAP.AllowMustChangePassword,
 
-		Log: c.log,
+		Observe: c.monitor.observe(),
+		Log:     c.log,
 	}
 	if c.verifier != nil {
 		o.Verifier = c.verifier

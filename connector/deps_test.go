@@ -49,8 +49,11 @@ var rules = []struct{ pkg, ours, theirs string }{
 	// Floor 4: one package for each upstream; they do not know each other.
 	{"connector/hub", "connector/fetch connector/private connector/signin connector/web ldapauth/denial ldapauth/secret ldapauth/setting", "net/http github.com/coder/websocket github.com/go-jose/go-jose/v4 github.com/go-jose/go-jose/v4/jwt"},
 	{"connector/wsfed", "connector/signin connector/token connector/web ldapauth/setting", "net/http"},
+	// What is counted. It alone knows Prometheus, and nothing of what it counts but
+	// the vocabulary of "no".
+	{"connector/metrics", "connector/front connector/iprange ldapauth/denial ldapauth/setting", "net/http github.com/prometheus/client_golang/prometheus github.com/prometheus/client_golang/prometheus/collectors github.com/prometheus/client_golang/prometheus/promhttp"},
 	// Floor 5: assembly.
-	{"connector", "connector/control connector/fetch connector/front connector/hub connector/iprange connector/private connector/profile connector/signin connector/token connector/watch connector/web connector/wsfed ldapauth ldapauth/certauth ldapauth/certauth/revocation ldapauth/denial ldapauth/secret ldapauth/setting", "gopkg.in/yaml.v3 net/http"},
+	{"connector", "connector/control connector/fetch connector/front connector/hub connector/iprange connector/metrics connector/private connector/profile connector/signin connector/token connector/watch connector/web connector/wsfed ldapauth ldapauth/certauth ldapauth/certauth/revocation ldapauth/denial ldapauth/secret ldapauth/setting", "gopkg.in/yaml.v3 net/http"},
 	// Floor 6: the program.
 	{"connector/browser", "", "net/http"},
 	{"connector/demo", "connector connector/browser connector/private ldapauth/memdir ldapauth/testca", "net/http github.com/beevik/etree github.com/russellhaering/goxmldsig"},

@@ -28,6 +28,7 @@ func (c *Connector) reloadServerCertificate() {
 		return // New has parsed it
 	}
 	certificate, err := c.loadServerCertificate(base)
+	c.loads.note(serverCertificateFiles, err)
 	if err != nil {
 		c.log.Error("the changed server certificate does not work; the one before stays in use", "err", err)
 		return
@@ -38,6 +39,7 @@ func (c *Connector) reloadServerCertificate() {
 
 func (c *Connector) reloadAnchors() {
 	anchors, err := c.loadAnchors()
+	c.loads.note(authorityFiles, err)
 	if err != nil {
 		c.log.Error("the changed CA files do not work; the ones before stay in use", "err", err)
 		return
@@ -49,6 +51,7 @@ func (c *Connector) reloadAnchors() {
 
 func (c *Connector) reloadListed() {
 	listed, err := c.loadListed()
+	c.loads.note(selfSignedFiles, err)
 	if err != nil {
 		c.log.Error("the changed files with self-signed certificates do not work; the certificates before stay in use", "err", err)
 		return
@@ -62,7 +65,9 @@ func (c *Connector) reloadLists() {
 	if c.revocation == nil {
 		return // mode: off
 	}
-	if err := c.revocation.ReloadFiles(); err != nil {
+	err := c.revocation.ReloadFiles()
+	c.loads.note(listFiles, err)
+	if err != nil {
 		c.log.Error("the changed revocation lists do not work; the ones before stay in use", "err", err)
 		return
 	}

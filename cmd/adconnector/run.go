@@ -55,7 +55,7 @@ func serve(ctx context.Context, c *connector.Config, log *slog.Logger, ready fun
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(gcPercent)
 	}
-	conn, err := connector.New(ctx, c, connector.Options{Log: log})
+	conn, err := connector.New(ctx, c, connector.Options{Log: log, Version: versionText()})
 	if err != nil {
 		return &exitError{exitUsage, err}
 	}

@@ -49,7 +49,7 @@ func (p *program) Start(service.Service) error {
 	}
 	log := connector.NewLog(c.Log, w)
 	ctx, cancel := context.WithCancel(context.Background())
-	conn, err := connector.New(ctx, c, connector.Options{Log: log, Audit: w})
+	conn, err := connector.New(ctx, c, connector.Options{Log: log, Audit: w, Version: versionText()})
 	if err != nil {
 		cancel()
 		log.Error("the start failed", "err", err)
