@@ -6,6 +6,7 @@ import (
 	"maps"
 	"reflect"
 	"regexp"
+	"regexp/syntax"
 	"slices"
 	"strings"
 
@@ -19,6 +20,9 @@ import (
 const (
 	maxSource = 2000 // bytes
 	maxNodes  = 300
+	// maxPattern is how many instructions a pattern of matches may have: a text is
+	// compared with all of them at each of its characters.
+	maxPattern = 2000
 )
 
 // builtins are what of the language's own functions can be called. They make no
@@ -137,15 +141,28 @@ func (r surveyor) Visit(node *ast.Node) {
 			r.refuse(n, "a name must not begin with $")
 		}
 	case *ast.BinaryNode:
-		switch _, constant := n.Right.(*ast.StringNode); {
+		switch pattern, constant := n.Right.(*ast.StringNode); {
 		case n.Operator == "matches" && !constant:
 			r.refuse(n.Right, "the pattern of matches must be written out, in quotes")
+		case n.Operator == "matches" && isLarge(pattern.Value):
+			r.refuse(n.Right, "the pattern is too large: ask for fewer repetitions, or split it")
 		case n.Operator == "..":
 			r.refuse(n, "ranges (..) are not supported")
 		}
 	case *ast.BytesNode:
 		r.refuse(n, "bytes are not supported; write a text")
 	}
+}
+
+// isLarge reports whether a pattern has more than maxPattern instructions. One that
+// is none is for the language to complain of.
+func isLarge(pattern string) bool {
+	tree, err := syntax.Parse(pattern, syntax.Perl)
+	if err != nil {
+		return false
+	}
+	program, err := syntax.Compile(tree.Simplify())
+	return err == nil && len(program.Inst) > maxPattern
 }
 
 func (r *reader) unknown(n ast.Node, function string) {
@@ -261,6 +278,8 @@ func (r counting) Visit(node *ast.Node) {
 		r.list(n)
 	case *ast.BinaryNode:
 		switch {
+		case n.Operator == "matches":
+			n.Left = afterStep(n.Left)
 		case n.Operator != "+" || isNumber(n.Left) && isNumber(n.Right):
 		case kind(n.Left) == reflect.Slice || kind(n.Right) == reflect.Slice:
 			r.refuse(n, "nothing can be added to a list; write join(list, %q) for its text", ", ")
@@ -276,10 +295,15 @@ func (r counting) Visit(node *ast.Node) {
 			r.refuse(n, "a text has no parts; write [0:1] for its first character, or before(text, %q)", "-")
 		}
 	case *ast.PredicateNode:
-		step := ast.Node(&ast.NilNode{})
-		call(&step, callStep)
-		n.Node = &ast.SequenceNode{Nodes: []ast.Node{step, n.Node}}
+		n.Node = afterStep(n.Node)
 	}
+}
+
+// afterStep returns n behind a step that looks at the clock.
+func afterStep(n ast.Node) ast.Node {
+	step := ast.Node(&ast.NilNode{})
+	call(&step, callStep)
+	return &ast.SequenceNode{Nodes: []ast.Node{step, n}}
 }
 
 // list refuses calls of what works on lists with something else. Two signatures of

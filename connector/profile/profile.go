@@ -3,8 +3,9 @@
 // or by an expression.
 //
 // An expression sees the entry and nothing else. What it may cost is bounded: its
-// length and nodes when it is compiled; its steps, its time, the text that it
-// makes and the lists that it builds when it runs.
+// length, its nodes and its patterns when it is compiled; its steps, the text that
+// it makes and the lists that it builds when it runs; and the time that all of
+// somebody's claims take together.
 //
 // A claim is right or there is no sign-in. What the entry does not have has no
 // claim; an expression that fails is a fault, because the person can often
@@ -17,6 +18,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"time"
 	"unicode/utf8"
 
 	"adconnector/ldapauth/setting"
@@ -209,11 +211,11 @@ type Result struct {
 
 // Results returns what becomes of each claim, in the order of the report.
 func (p *Profile) Results(s *Subject) []Result {
-	results := make([]Result, 0, len(p.claims))
+	results, deadline := make([]Result, 0, len(p.claims)), time.Now().Add(maxTime)
 	for i := range p.claims {
 		c := &p.claims[i]
 		r := Result{Definition: c.Definition, BuiltIn: c.builtIn, Withheld: c.needsGroups && s.Incomplete}
-		r.Values, r.Err = p.values(c, s)
+		r.Values, r.Err = p.values(c, s, deadline)
 		results = append(results, r)
 	}
 	return results
@@ -223,9 +225,10 @@ func (p *Profile) Results(s *Subject) []Result {
 // report. The values must not be changed. An error says which claim could not be
 // worked out; then the claims before it must not be used either.
 func (p *Profile) Each(s *Subject, yield func(name string, values []string)) error {
+	deadline := time.Now().Add(maxTime)
 	for i := range p.claims {
 		c := &p.claims[i]
-		values, err := p.values(c, s)
+		values, err := p.values(c, s, deadline)
 		if err != nil {
 			return err
 		}
@@ -237,14 +240,14 @@ func (p *Profile) Each(s *Subject, yield func(name string, values []string)) err
 }
 
 // values returns the values of one claim.
-func (p *Profile) values(c *claim, s *Subject) ([]string, error) {
+func (p *Profile) values(c *claim, s *Subject, deadline time.Time) ([]string, error) {
 	switch {
 	case c.needsGroups && s.Incomplete:
 		return nil, nil
 	case c.variable != nil:
 		return c.variable(s), nil
 	}
-	values, err := p.workOut(c, s)
+	values, err := p.workOut(c, s, deadline)
 	if err != nil {
 		return nil, &Error{c.Claim, err}
 	}
@@ -266,12 +269,15 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error { return e.Err }
 
 // workOut returns the values of a claim that is an attribute or an expression.
-func (p *Profile) workOut(c *claim, s *Subject) ([]string, error) {
+func (p *Profile) workOut(c *claim, s *Subject, deadline time.Time) ([]string, error) {
 	if c.program == nil {
 		return attribute(s, c.attribute)
 	}
+	if time.Now().After(deadline) {
+		return nil, errTime
+	}
 	m, _ := p.machines.Get().(*machine)
-	m.state.begin(s)
+	m.state.begin(s, deadline)
 	out, err := m.vm.Run(c.program, &m.state)
 	m.state.subject = nil
 	p.machines.Put(m)

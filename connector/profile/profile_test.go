@@ -132,6 +132,7 @@ func TestMistakesAreFoundBeforeAnybodySignsIn(t *testing.T) {
 		`attr("userPassword;x-a")`:               "is not the name of an attribute",
 		`mail matches sn`:                        "the pattern of matches must be written out",
 		`mail matches "("`:                       "character",
+		`mail matches "((a?){30}){30}"`:          "the pattern is too large",
 		`1..1000000`:                             "ranges (..) are not supported",
 		`{"a": "b"}`:                             "neither a text nor a list",
 		`$env`:                                   "must not begin with $",
@@ -315,6 +316,25 @@ func TestH2_ExpressionsCannotRunAway(t *testing.T) {
 		if took := time.Since(start); took > 30*time.Second {
 			t.Errorf("%s took %v", source, took)
 		}
+	}
+}
+
+// TestH2_ClaimsHaveTheirTimeTogether: a hundred claims must not take a hundred times
+// as long as one may.
+func TestH2_ClaimsHaveTheirTimeTogether(t *testing.T) {
+	somebody := amy()
+	long := somebody.Entry.(entry)
+	long["info"] = []string{strings.Repeat("a", 250_000)}
+	var c profile.Config
+	for i := range 100 {
+		c = append(c, profile.Definition{Claim: fmt.Sprint("c", i), Source: `info matches "((a?){12}){30}b" ? "x" : "y"`})
+	}
+	p, err := profile.Compile(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Each(somebody, func(string, []string) {}); err == nil || !strings.Contains(err.Error(), "too long") {
+		t.Errorf("Each: %v", err)
 	}
 }
 

@@ -17,7 +17,7 @@ const (
 	maxText     = 4 << 20         // bytes of all texts that are made
 	maxElements = 200_000         // of all lists that are built
 	maxValues   = 256 << 10       // bytes of the values of an attribute
-	maxTime     = 2 * time.Second // that it may take; looked at every so many steps
+	maxTime     = 2 * time.Second // that all claims of somebody may take together
 	maxResult   = 256 << 10       // bytes of a claim
 )
 
@@ -36,18 +36,24 @@ type state struct {
 	deadline time.Time
 }
 
-func (s *state) begin(subject *Subject) { *s = state{subject: subject} }
+func (s *state) begin(subject *Subject, deadline time.Time) {
+	*s = state{subject: subject, deadline: deadline}
+}
 
-// step counts one step.
+// step counts one step. Of short ones many are taken before the clock is looked at.
 func (s *state) step() error {
 	s.steps++
 	switch {
 	case s.steps > maxSteps:
 		return errSteps
-	case s.steps%16 != 0:
-	case s.deadline.IsZero():
-		s.deadline = time.Now().Add(maxTime)
-	case time.Now().After(s.deadline):
+	case s.steps%16 == 0:
+		return s.inTime()
+	}
+	return nil
+}
+
+func (s *state) inTime() error {
+	if time.Now().After(s.deadline) {
 		return errTime
 	}
 	return nil
@@ -180,7 +186,7 @@ var functions = map[string]function{
 		from, to := bound(args[1].(int), len(runes)), bound(args[2].(int), len(runes))
 		return string(runes[min(from, to):to]), s.spend(5*len(runes), 1)
 	}, new(func(*state, string, int, int) string)},
-	callStep: {func(*state, []any) (any, error) { return true, nil }, new(func(*state) bool)},
+	callStep: {func(s *state, _ []any) (any, error) { return true, s.inTime() }, new(func(*state) bool)},
 }
 
 // The functions that only the compiler can call: their names are none that can be
