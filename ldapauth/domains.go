@@ -418,6 +418,15 @@ func (s *Domains) Groups(ctx context.Context, a *Account) ([]string, error) {
 	return a.directory.Groups(ctx, a)
 }
 
+// GroupNames returns the names of the groups of a, who is refused; see
+// [Directory.GroupNames].
+func (s *Domains) GroupNames(ctx context.Context, a *Account, ask bool) ([]string, error) {
+	if a.directory == nil {
+		return nil, fmt.Errorf("reading groups: %w", errStranger)
+	}
+	return a.directory.GroupNames(ctx, a, ask)
+}
+
 // Probe asks every directory one thing; see [Directory.Probe]. If errors of
 // several kinds come of it, the ones that stay are returned.
 func (s *Domains) Probe(ctx context.Context) error {

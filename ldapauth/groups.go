@@ -103,6 +103,30 @@ func (d *Directory) Groups(ctx context.Context, a *Account) ([]string, error) {
 	return nil, fmt.Errorf("%w: those of %q: %w", ErrGroups, a.DN, err)
 }
 
+// GroupNames returns what [Directory.Groups] does of somebody who is refused
+// anyway: the names to be reported, whatever bars the account. Unless ask is
+// true, the directory is asked nothing, and what is not remembered is an error.
+func (d *Directory) GroupNames(ctx context.Context, a *Account, ask bool) ([]string, error) {
+	if !d.config.Groups.Include {
+		return nil, nil
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, d.config.Groups.Timeout.Std(), errGroupsLate)
+	defer cancel()
+	if !ask {
+		ctx = context.WithValue(ctx, askNothing{}, true)
+	}
+	names, err := (&roll{d: d, a: a}).report(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("reading the groups of %q: %w", a.DN, err)
+	}
+	return names, nil
+}
+
+// askNothing is the key of a context under which every search fails.
+type askNothing struct{}
+
+var errAskNothing = errors.New("it is not remembered, and the directory is not to be asked")
+
 // A roll is what has been found out of the groups of one account, so that
 // nothing is asked twice in one sign-in.
 type roll struct {

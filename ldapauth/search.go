@@ -19,6 +19,9 @@ import (
 // ends after ldap.timeout, and those who lose the race run out by the timeout of
 // their connection.
 func (d *Directory) search(ctx context.Context, build func(*dialect) *ldap.SearchRequest) (*ldap.SearchResult, *dialect, error) {
+	if ctx.Value(askNothing{}) != nil {
+		return nil, nil, errAskNothing
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, d.timeout, errNoAnswer)
 	defer cancel()
 	if err := d.known(ctx); err != nil {

@@ -55,25 +55,31 @@ func profileOf(id *signin.Identity, groups bool) profile {
 	return p
 }
 
-// MarshalJSON writes the members in their order.
+// MarshalJSON writes the members in their order. Whether text is escaped for
+// web pages is for the encoder around it to say.
 func (p profile) MarshalJSON() ([]byte, error) {
 	var b bytes.Buffer
+	e := json.NewEncoder(&b)
+	e.SetEscapeHTML(false)
+	write := func(v any) error {
+		if err := e.Encode(v); err != nil {
+			return err
+		}
+		b.Truncate(b.Len() - 1) // the end of the line
+		return nil
+	}
 	b.WriteByte('{')
 	for i, m := range p.members {
 		if i > 0 {
 			b.WriteByte(',')
 		}
-		name, err := json.Marshal(m.name)
-		if err != nil {
+		if err := write(m.name); err != nil {
 			return nil, err
 		}
-		value, err := json.Marshal(m.value)
-		if err != nil {
-			return nil, err
-		}
-		b.Write(name)
 		b.WriteByte(':')
-		b.Write(value)
+		if err := write(m.value); err != nil {
+			return nil, err
+		}
 	}
 	b.WriteByte('}')
 	return b.Bytes(), nil
@@ -140,8 +146,12 @@ func namesNobody(err error) bool {
 // unexpected returns the answer when something is broken. What it is stands in
 // the log, under the reference.
 func unexpected(reference string) any {
-	return map[string]any{"err": map[string]any{
-		"message": "Unexpected Error",
-		"inner":   map[string]string{"reference": reference},
-	}}
+	type inner struct {
+		Reference string `json:"reference"`
+	}
+	type failure struct {
+		Message string `json:"message"`
+		Inner   inner  `json:"inner"`
+	}
+	return map[string]any{"err": failure{"Unexpected Error", inner{reference}}}
 }

@@ -31,6 +31,8 @@ type trail struct {
 	cause       error         // why not, where the caller is told less
 	allowed     denial.Reason // the fault of the password that was let pass
 	relayed     bool          // passed on without an address
+	reported    bool          // whoever asked wants to know whom it refuses
+	about       *Identity     // who that is
 	asked       bool          // the directory was asked
 	failed      int           // how many failures this attempt comes after
 	groups      []string      // as the directory has them

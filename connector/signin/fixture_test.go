@@ -94,6 +94,11 @@ type directory struct {
 	lockoutErr                  error
 	takes                       time.Duration // for each question
 	finds, binds, changes       atomic.Int32
+
+	names                   atomic.Int32 // how often GroupNames asked
+	namesErr, rememberedErr error
+	namesTake               time.Duration
+	remembered              []string
 }
 
 func (d *directory) NormaliseName(name string) string { return name }
@@ -152,6 +157,21 @@ func (d *directory) Lockout(context.Context, *ldapauth.Account) (ldapauth.Lockou
 
 func (d *directory) Groups(context.Context, *ldapauth.Account) ([]string, error) {
 	return []string{"Engineers", "All Staff"}, d.groupsErr
+}
+
+func (d *directory) GroupNames(ctx context.Context, _ *ldapauth.Account, ask bool) ([]string, error) {
+	if !ask {
+		return d.remembered, d.rememberedErr
+	}
+	d.names.Add(1)
+	if d.namesTake > 0 {
+		select {
+		case <-time.After(d.namesTake):
+		case <-ctx.Done():
+			return nil, context.Cause(ctx)
+		}
+	}
+	return []string{"Engineers", "All Staff"}, d.namesErr
 }
 
 // A verifier is a fake that takes any chain for jon's certificate.

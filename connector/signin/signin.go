@@ -46,6 +46,9 @@ type Directory interface {
 	// Groups returns the groups to report, or a denial if one of them may not
 	// sign in.
 	Groups(ctx context.Context, a *ldapauth.Account) ([]string, error)
+	// GroupNames returns them for somebody who is refused anyway, whatever bars
+	// the account. Unless ask is true, only what is remembered counts.
+	GroupNames(ctx context.Context, a *ldapauth.Account, ask bool) ([]string, error)
 }
 
 // A Verifier judges a chain of certificates as a handshake delivers it, and what
@@ -239,7 +242,7 @@ func (s *Service) SignIn(ctx context.Context, a Attempt) (id *Identity, err erro
 
 	switch c := a.Credential.(type) {
 	case Password:
-		t.relayed = a.Relayed
+		t.relayed, t.reported = a.Relayed, a.About != nil
 		id, err = s.byPassword(ctx, c, a.Remote, &t)
 	case Certificate:
 		id, err = s.byCertificate(ctx, c, a.Remote, &t)
@@ -252,10 +255,8 @@ func (s *Service) SignIn(ctx context.Context, a Attempt) (id *Identity, err erro
 	}
 	if err == nil {
 		s.throttle.known.learn(id.ID, a.origin())
-	} else if a.About != nil && t.account != nil {
-		if about, err := s.Describe(t.account); err == nil {
-			a.About(about)
-		}
+	} else if t.about != nil {
+		a.About(t.about)
 	}
 	t.returned = true
 	return id, err
@@ -281,6 +282,9 @@ func (s *Service) byPassword(ctx context.Context, c Password, remote netip.Addr,
 		id, err = s.admit(ctx, account, ByPassword, t)
 	}
 	err = s.offerChange(ctx, t.account, err)
+	if t.reported {
+		s.describeRefused(ctx, err, t)
+	}
 	s.takeTime(ctx, err, t)
 	return id, err
 }

@@ -1106,3 +1106,8 @@ func (d nobodyHome) Groups(context.Context, *ldapauth.Account) ([]string, error)
 	d.t.Error("the directory was asked")
 	return nil, errors.New("asked")
 }
+
+func (d nobodyHome) GroupNames(context.Context, *ldapauth.Account, bool) ([]string, error) {
+	d.t.Error("the directory was asked")
+	return nil, errors.New("asked")
+}

@@ -84,9 +84,10 @@ type Attempt struct {
 	// attempt on without the address it came from, so that Remote is none. What
 	// the configuration says of addresses does not apply then.
 	Relayed bool
-	// About, if set, is called with the profile of the account that was found,
-	// groups left out, before a refusal is returned: for services that keep
-	// account of whom they refuse. Nobody else may learn who exists.
+	// About, if set, is called with the profile of the account that was found
+	// before the refusal of a password is returned: for services that keep account
+	// of whom they refuse. Nobody else may learn who exists. Groups that cannot be
+	// told in the time that a refusal takes anyway are left out.
 	About func(*Identity)
 }
 
