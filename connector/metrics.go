@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"net"
 	"slices"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -34,8 +33,11 @@ type monitor struct {
 	probes []ldapauth.DomainProbe
 }
 
-// vias are who asks for sign-ins, as audit lines have it.
-var vias = []string{"home", "wsfed", "wsfed-direct", "hub"}
+// What sign-ins are by, and who asks for them, as audit lines have it.
+var (
+	methods = []string{string(signin.BySession), string(signin.ByPassword), string(signin.ByCertificate)}
+	vias    = []string{"home", "wsfed", "wsfed-direct", "hub"}
+)
 
 // openMonitor starts to listen, if the configuration has a section metrics.
 func (c *Connector) openMonitor(ctx context.Context, version string) error {
@@ -47,7 +49,7 @@ func (c *Connector) openMonitor(ctx context.Context, version string) error {
 		return fmt.Errorf("metrics.listen: %w", err)
 	}
 	m := &monitor{c: c, ln: ln}
-	m.metrics = metrics.New(metrics.Options{Version: version, Methods: c.methods(), Vias: vias, Snapshot: m.snapshot})
+	m.metrics = metrics.New(metrics.Options{Version: version, Methods: methods, Vias: vias, Expected: c.expected(), Snapshot: m.snapshot})
 	m.server = metrics.NewServer(*c.config.Metrics, m.metrics, m.ready, c.log)
 	c.monitor = m
 	c.noteStart()
@@ -67,16 +69,29 @@ func (c *Connector) noteStart() {
 	}
 }
 
-// methods returns by what people can sign in.
-func (c *Connector) methods() []string {
-	methods := []string{string(signin.BySession)}
-	if c.config.Password != nil {
-		methods = append(methods, string(signin.ByPassword))
+// expected returns by what people can sign in, and for whom.
+func (c *Connector) expected() []metrics.Attempt {
+	var all []metrics.Attempt
+	by := func(m signin.Method, vias ...string) {
+		for _, via := range vias {
+			all = append(all, metrics.Attempt{Method: string(m), Via: via})
+		}
 	}
+	browsers := []string{"home"}
+	if c.config.WSFed != nil || c.config.Hub != nil {
+		browsers = append(browsers, "wsfed")
+	}
+	by(signin.BySession, browsers...)
 	if c.config.Certificate != nil {
-		methods = append(methods, string(signin.ByCertificate))
+		by(signin.ByCertificate, browsers...)
 	}
-	return methods
+	if c.config.Password != nil {
+		by(signin.ByPassword, browsers...)
+		if c.config.Hub != nil {
+			by(signin.ByPassword, "hub", "wsfed-direct")
+		}
+	}
+	return all
 }
 
 // observe returns what counts attempts, nil if nobody does.
@@ -290,6 +305,9 @@ func (l *loads) list() []metrics.Files {
 	return all
 }
 
+// wsaeAddrInUse is how Windows says EADDRINUSE, which there is something else.
+const wsaeAddrInUse = syscall.Errno(10048)
+
 // metrics looks whether the listener could be opened.
 func (k *check) metrics(ctx context.Context) {
 	if k.config.Metrics == nil {
@@ -301,7 +319,7 @@ func (k *check) metrics(ctx context.Context) {
 	case err == nil:
 		_ = ln.Close()
 		k.say(OK, "metrics.listen: %s can be listened on", address)
-	case errors.Is(err, syscall.EADDRINUSE) || strings.Contains(err.Error(), "Only one usage of each socket address"):
+	case errors.Is(err, syscall.EADDRINUSE), errors.Is(err, wsaeAddrInUse):
 		k.say(Warning, "metrics.listen: somebody listens on %s already: the service, if it runs; else choose another port", address)
 	default:
 		k.say(Failure, "metrics.listen: %v; write an address of this machine", err)

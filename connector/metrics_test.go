@@ -125,6 +125,9 @@ func TestH4_MetricsAreNeverOnThePublicListenerAndTellNobody(t *testing.T) {
 	_, _ = r.signIn(r.browser(inside, r.client("canary-cn")), "", "")
 	login(t, tenant, c, "jon", d.password)
 	login(t, tenant, c, "canary-hub", "canary-hub-password")
+	if a := r.program(t, outside).direct("jon", d.password); a.status != http.StatusOK {
+		t.Fatalf("direct: %d %s", a.status, a.body)
+	}
 	c.Send(t.Context(), "authenticate_user", map[string]string{"jwt": "canary.jwt.x"})
 	c.Send(t.Context(), "canary-event", map[string]string{})
 
@@ -154,6 +157,7 @@ func TestH4_MetricsAreNeverOnThePublicListenerAndTellNobody(t *testing.T) {
 	wantValue(t, f, 1, "adconnector_sign_ins_total", "method=password", "via=wsfed", "result=granted")
 	wantValue(t, f, 1, "adconnector_sign_ins_total", "method=session", "via=wsfed", "result=granted")
 	wantValue(t, f, 1, "adconnector_sign_ins_total", "method=password", "via=hub", "result=granted")
+	wantValue(t, f, 1, "adconnector_sign_ins_total", "method=password", "via=wsfed-direct", "result=granted")
 	wantValue(t, f, 1, "adconnector_sign_ins_total", "via=hub", "result=refused", "reason=bad_credentials")
 	wantValue(t, f, 1, "adconnector_sign_ins_total", "method=certificate", "result=refused", "reason=no_account")
 	wantValue(t, f, 0, "adconnector_sign_ins_total", "result=fault")

@@ -36,7 +36,7 @@ type ServerStats struct {
 type ServerFailures struct {
 	Connect uint64 // no connection could be made, or none that the service account can use
 	Lost    uint64 // a connection broke before the answer came
-	Timeout uint64 // no answer came within ldap.timeout
+	Timeout uint64 // no answer came in time, which is ldap.timeout at most
 	Busy    uint64 // the server said that it could not or would not answer
 }
 
@@ -46,9 +46,10 @@ type counters struct{ searches, binds, connect, lost, timeout, busy atomic.Uint6
 // failed counts a request that got no answer, unless its asker went away.
 func (c *counters) failed(err error) {
 	switch {
-	case errors.Is(err, errNoAnswer):
+	case errors.Is(err, context.Canceled):
+	case errors.Is(err, errNoAnswer), errors.Is(err, errStopped):
 		c.timeout.Add(1)
-	case !errors.Is(err, context.Canceled):
+	default:
 		c.lost.Add(1)
 	}
 }
@@ -62,12 +63,13 @@ func (s *Domains) Stats() []DirectoryStats {
 	}
 	stats := make([]DirectoryStats, len(list))
 	for i, d := range list {
-		stats[i] = d.stats()
+		stats[i] = d.Stats()
 	}
 	return stats
 }
 
-func (d *Directory) stats() DirectoryStats {
+// Stats tells about the servers of d.
+func (d *Directory) Stats() DirectoryStats {
 	stats := DirectoryStats{Name: d.label, Failovers: d.failovers.Load()}
 	for _, s := range d.all() {
 		stats.Servers = append(stats.Servers, s.stats())

@@ -143,6 +143,9 @@ func namesNobody(err error) bool {
 	return false
 }
 
+// unexpectedAnswer is what [unexpected] returns.
+type unexpectedAnswer map[string]any
+
 // unexpected returns the answer when something is broken. What it is stands in
 // the log, under the reference.
 func unexpected(reference string) any {
@@ -153,5 +156,5 @@ func unexpected(reference string) any {
 		Message string `json:"message"`
 		Inner   inner  `json:"inner"`
 	}
-	return map[string]any{"err": failure{"Unexpected Error", inner{reference}}}
+	return unexpectedAnswer{"err": failure{"Unexpected Error", inner{reference}}}
 }

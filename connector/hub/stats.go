@@ -26,7 +26,7 @@ type Stats struct {
 // A CommandKind is what was asked for and what came of it.
 type CommandKind struct {
 	Event  string // such as "authenticate_user"
-	Failed bool   // by a panic, and was answered as an unexpected error
+	Failed bool   // the answer was an unexpected error
 }
 
 // An oddity says why something is ignored.
@@ -97,10 +97,10 @@ func (t *tally) answered(k CommandKind) {
 // counted returns an answerer that does the same and is counted.
 func (t *tally) counted(event string, answer *answerer) *answerer {
 	return &answerer{answer.suffix, func(ctx context.Context, c *command, reference string) any {
-		k := CommandKind{Event: event, Failed: true} // until it has ended without a panic
+		k := CommandKind{Event: event, Failed: true} // by a panic, unless it ends otherwise
 		defer func() { t.answered(k) }()
 		payload := answer.do(ctx, c, reference)
-		k.Failed = false
+		_, k.Failed = payload.(unexpectedAnswer)
 		return payload
 	}}
 }

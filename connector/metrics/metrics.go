@@ -35,6 +35,9 @@ type Options struct {
 	// Methods prove who somebody is, and Vias are who may ask for that. Sign-ins by
 	// or for any other are counted as "other".
 	Methods, Vias []string
+	// Expected are the methods and vias of sign-ins that are offered: their series
+	// are there before the first, which is an increase then.
+	Expected []Attempt
 	// Snapshot tells what is counted elsewhere. It is called for each scrape.
 	Snapshot func() Snapshot
 }
@@ -73,14 +76,12 @@ func New(o Options) *Metrics {
 		}, []string{"method", "result"}),
 		methods: o.Methods, vias: o.Vias,
 	}
-	for _, method := range o.Methods {
+	for _, a := range o.Expected {
 		for _, result := range results {
-			m.duration.WithLabelValues(method, result)
+			m.duration.WithLabelValues(a.Method, result)
 		}
-		for _, via := range o.Vias { // so that the first of each is an increase
-			m.signIns.WithLabelValues(method, via, "granted", "")
-			m.signIns.WithLabelValues(method, via, "fault", "")
-		}
+		m.signIns.WithLabelValues(a.Method, a.Via, "granted", "")
+		m.signIns.WithLabelValues(a.Method, a.Via, "fault", "")
 	}
 	m.registry.MustRegister(
 		m.signIns, m.changes, m.duration, &snapshots{o.Snapshot}, buildInfo(o.Version),

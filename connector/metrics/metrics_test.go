@@ -41,7 +41,7 @@ func full() Snapshot {
 }
 
 func newMetrics() *Metrics {
-	return New(Options{Version: "1.2.3", Methods: []string{"password", "session"}, Vias: []string{"wsfed", "hub"}, Snapshot: full})
+	return New(Options{Version: "1.2.3", Methods: []string{"password", "session"}, Vias: []string{"wsfed", "hub"}, Expected: []Attempt{{Method: "password", Via: "wsfed"}}, Snapshot: full})
 }
 
 // serve starts a server and returns its address.

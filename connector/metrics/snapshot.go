@@ -136,7 +136,7 @@ var (
 	hubConnected         = desc("hub_connected", "Whether the tenant's hub has let this service in, and the connection stands.")
 	hubConnects          = desc("hub_connects_total", "Connections to the hub that it has let in.")
 	hubRefused           = desc("hub_refusals_total", "Connections to the hub that it has refused.")
-	hubCommands          = desc("hub_commands_total", "Commands of the tenant that were answered, and those whose answer is that something failed unexpectedly within.", "event", "outcome")
+	hubCommands          = desc("hub_commands_total", "Commands of the tenant that were answered; failed, those whose answer was an unexpected error.", "event", "outcome")
 	hubIgnored           = desc("hub_ignored_messages_total", "Messages of the hub that were not answered, and requests for /users that were turned away.", "kind")
 	hubProvisioned       = desc("hub_provisioned_timestamp_seconds", "When the tenant last said what the connection is.")
 	hubProvisionFailures = desc("hub_provisioning_failures_total", "How often the tenant was asked that in vain.")
