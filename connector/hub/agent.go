@@ -23,8 +23,11 @@ const (
 	firstRefused = time.Minute
 	lastRefused  = 10 * time.Minute
 	// steady is how long a connection must have lasted for the next one to be
-	// tried as if none had failed before.
-	steady = 30 * time.Second
+	// tried as if none had failed before. A connection that the hub had let in
+	// counts like that in any case, but not again and again: a hub that throws out
+	// whom it lets in is one that is broken.
+	steady                 = 30 * time.Second
+	letInAnew, letInAnewIn = 10, 10 * time.Minute
 )
 
 // SignInService is the one door; signin.Service is the real one.
@@ -121,6 +124,7 @@ func (a *Agent) Run(ctx context.Context) {
 	defer a.recall.close()
 	defer a.running.Wait()
 	failed, refused := 0, 0
+	anew := newBucket(letInAnew/letInAnewIn.Seconds(), letInAnew)
 	for ctx.Err() == nil {
 		s := a.settings.Load()
 		if s == nil {
@@ -128,12 +132,16 @@ func (a *Agent) Run(ctx context.Context) {
 			continue
 		}
 		began := time.Now()
-		err := a.connect(ctx, s)
+		letIn, err := a.connect(ctx, s)
 		if ctx.Err() != nil {
 			return
 		}
 		if time.Since(began) >= steady {
 			failed, refused = 0, 0
+		} else if letIn {
+			if ok, _ := anew.take(); ok {
+				failed = 0
+			}
 		}
 		var wait time.Duration
 		if errors.Is(err, errRefused) {

@@ -43,7 +43,7 @@ func (l *link) answers(event string) *answerer {
 // run carries out a command. Whatever goes wrong in it is an answer.
 func (l *link) run(c *command, answer *answerer) (event string, payload any) {
 	reference := rand.Text()[:12]
-	event = c.PID + answer.suffix
+	event = string(c.PID) + answer.suffix
 	defer func() {
 		if v := recover(); v != nil {
 			l.a.o.Log.Error("hub: a command failed", "reference", reference, "err", fmt.Errorf("panic: %v\n%s", v, debug.Stack()))
@@ -119,7 +119,7 @@ func lookup[T any](ctx context.Context, a *Agent, c *command, find func(context.
 	if c.Escaped {
 		text = unescape(text)
 	}
-	return find(ctx, text, c.Limit)
+	return find(ctx, text, int(c.Limit))
 }
 
 // unescape undoes what a tenant does to text that is to stand in a filter (RFC

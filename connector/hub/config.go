@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"net/url"
+	"strings"
 
 	"adconnector/ldapauth/secret"
 	"adconnector/ldapauth/setting"
@@ -77,10 +78,12 @@ func (c *Config) validateProxy(p *setting.Problems) {
 	}
 }
 
-// parseTicket returns the ticket as a URL, or what is wrong with it.
+// parseTicket returns the ticket as a URL, or what is wrong with it. People copy
+// blanks with it, or the address at which it was tried out.
 func parseTicket(ticket secret.String) (u *url.URL, problem string) {
 	const example = "copy the whole address that the tenant shows, as in https://tenant.example.com/p/..."
-	u, err := url.Parse(ticket.Reveal())
+	text := strings.TrimRight(strings.TrimSpace(ticket.Reveal()), "/")
+	u, err := url.Parse(strings.TrimSuffix(text, "/info"))
 	switch {
 	case err != nil || u.Hostname() == "":
 		return nil, "is not an address; " + example

@@ -45,17 +45,18 @@ type frame struct {
 	Payload json.RawMessage `json:"p"`
 }
 
-// connect holds one connection until it ends, and says why it did.
-func (a *Agent) connect(ctx context.Context, s *Settings) error {
+// connect holds one connection until it ends, and says why it did, and whether
+// the hub had let this service in.
+func (a *Agent) connect(ctx context.Context, s *Settings) (letIn bool, err error) {
 	key, err := s.key()
 	if err != nil {
-		return err
+		return false, err
 	}
 	dial, cancel := context.WithTimeout(ctx, dialTimeout)
 	defer cancel()
 	conn, _, err := websocket.Dial(dial, s.socket(), &websocket.DialOptions{HTTPClient: a.o.Client}) //nolint:bodyclose // it is the connection
 	if err != nil {
-		return explain(s.host(), err)
+		return false, explain(s.host(), err)
 	}
 	defer func() { _ = conn.CloseNow() }()
 	defer a.tally.connected.Store(false)
@@ -71,13 +72,18 @@ func (a *Agent) connect(ctx context.Context, s *Settings) error {
 	defer end(nil)
 	helpers.Go(func() { l.watch(ctx, end) })
 	if err := l.login(); err != nil {
-		return err
+		return false, err
 	}
 	err = l.read()
-	if cause := context.Cause(life); cause != nil {
-		return cause
+	select {
+	case <-l.let:
+		letIn = true
+	default:
 	}
-	return err
+	if cause := context.Cause(life); cause != nil {
+		return letIn, cause
+	}
+	return letIn, err
 }
 
 // login says who this service is.

@@ -48,6 +48,7 @@ func newClient(c Config) (*http.Client, error) {
 	return &http.Client{
 		Transport: &http.Transport{
 			Proxy:                  forEncrypted(proxy),
+			OnProxyConnectResponse: letThrough,
 			DialContext:            (&net.Dialer{Timeout: connectTimeout}).DialContext,
 			TLSHandshakeTimeout:    connectTimeout,
 			ResponseHeaderTimeout:  answerTimeout,
@@ -68,6 +69,20 @@ func forEncrypted(proxy func(*http.Request) (*url.URL, error)) func(*http.Reques
 		}
 		return proxy(r)
 	}
+}
+
+// A proxyRefusal is what a proxy answers that does not connect somewhere.
+type proxyRefusal struct{ status string }
+
+func (e *proxyRefusal) Error() string { return fmt.Sprintf("the proxy answers %.100q", e.status) }
+
+// letThrough says that it was the proxy that would not connect. That it wants to
+// know who one is has words of its own.
+func letThrough(_ context.Context, _ *url.URL, _ *http.Request, response *http.Response) error {
+	if response.StatusCode == http.StatusOK || response.StatusCode == http.StatusProxyAuthRequired {
+		return nil
+	}
+	return &proxyRefusal{response.Status}
 }
 
 // loadRoots returns the certificates of the CA files, nil if there are none.
@@ -169,6 +184,9 @@ func explain(host string, err error) error {
 	}
 	if strings.Contains(err.Error(), "Proxy Authentication Required") {
 		return fmt.Errorf("the proxy asks for a user and a password: set hub.proxy, hub.proxy_user and hub.proxy_password_file: %w", err)
+	}
+	if e, ok := errors.AsType[*proxyRefusal](err); ok {
+		return fmt.Errorf("the proxy does not let this service through to %s (it answers %.100q): let its administrator allow that host and the one of the hub", host, e.status)
 	}
 	return fmt.Errorf("%s cannot be reached; if the way out is through a proxy, set hub.proxy: %w", host, err)
 }

@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -111,6 +112,19 @@ func TestTenantIsReachedThroughProxies(t *testing.T) {
 				t.Errorf("with a wrong password: %v", err)
 			}
 		})
+	}
+}
+
+// TestProxyThatLetsNobodyThroughIsSaid: it is the proxy then that somebody has to
+// look at, and not the tenant.
+func TestProxyThatLetsNobodyThroughIsSaid(t *testing.T) {
+	proxy := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		http.Error(w, "no", http.StatusForbidden)
+	}))
+	defer proxy.Close()
+	_, err := provision(t, hub.Config{Ticket: secret.New("https://tenant.test/p/ad/secret-ticket"), Proxy: proxy.URL})
+	if err == nil || !strings.Contains(err.Error(), "the proxy does not let this service through to tenant.test") || !strings.Contains(err.Error(), "403") {
+		t.Errorf("%v", err)
 	}
 }
 

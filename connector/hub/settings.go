@@ -126,9 +126,12 @@ func (s *Settings) check() error {
 	return err
 }
 
+// lineEnds undoes what happens to lines that travel as JSON.
+var lineEnds = strings.NewReplacer(`\r\n`, "\n", `\n`, "\n", "\r\n", "\n", "\r", "\n")
+
 // key returns the key that the tenant signs commands with.
 func (s *Settings) key() (*rsa.PublicKey, error) {
-	block, rest := pem.Decode([]byte(s.SigningKey))
+	block, rest := pem.Decode([]byte(lineEnds.Replace(strings.TrimSpace(s.SigningKey))))
 	if block == nil || len(bytes.TrimSpace(rest)) > 0 {
 		return nil, errors.New("the tenant's signing key is not one certificate or public key in PEM form")
 	}

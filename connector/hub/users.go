@@ -28,8 +28,8 @@ func (a *Agent) Users() http.Handler {
 			http.Error(w, "Unauthorized", http.StatusUnauthorized)
 			return
 		}
-		limit, _ := strconv.Atoi(r.URL.Query().Get("limit")) // what is no number is no limit
-		c := &command{Search: r.URL.Query().Get("criteria"), Limit: limit}
+		most, _ := strconv.Atoi(r.URL.Query().Get("limit")) // what is no number is no limit
+		c := &command{Search: r.URL.Query().Get("criteria"), Limit: limit(most)}
 		found, err := lookup(r.Context(), a, c, a.o.Lookup.FindPeople)
 		if err != nil {
 			a.o.Log.Error("hub: people could not be looked up", "err", err)

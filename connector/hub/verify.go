@@ -25,11 +25,11 @@ const (
 // A command is what the tenant asks for. Which fields mean something depends on
 // its event.
 type command struct {
-	PID      string           `json:"pid"`
+	PID      processID        `json:"pid"`
 	Username string           `json:"username"`
 	Password string           `json:"password"`
 	Search   string           `json:"search"`
-	Limit    int              `json:"limit"`
+	Limit    limit            `json:"limit"`
 	Escaped  bool             `json:"escaped"`
 	IssuedAt *jwt.NumericDate `json:"iat"`
 	Expires  *jwt.NumericDate `json:"exp"`
