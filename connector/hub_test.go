@@ -29,7 +29,7 @@ import (
 
 // startTenant starts a tenant and puts its ticket and its authority into the
 // rig's folder.
-func startTenant(t *testing.T, r *rig) *hubtest.Tenant {
+func startTenant(t testing.TB, r *rig) *hubtest.Tenant {
 	t.Helper()
 	tenant, err := hubtest.Start()
 	if err != nil {
@@ -51,7 +51,7 @@ func hubRig(t *testing.T, d *directory) (*rig, *hubtest.Tenant) {
 }
 
 // next returns the next connection to the tenant's hub.
-func next(t *testing.T, tenant *hubtest.Tenant) *hubtest.Conn {
+func next(t testing.TB, tenant *hubtest.Tenant) *hubtest.Conn {
 	t.Helper()
 	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
 	defer cancel()

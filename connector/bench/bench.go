@@ -201,7 +201,7 @@ type series struct {
 // measure does o.Count times what signIn does, o.Concurrency at a time, after
 // a few that do not count.
 func (o *Options) measure(ctx context.Context, signIn func(context.Context) error) (*series, error) {
-	if err := repeat(ctx, min(o.Count, 4*o.Concurrency), o.Concurrency, func(ctx context.Context, _ int) error { return signIn(ctx) }); err != nil {
+	if err := repeat(ctx, o.warmUp(), o.Concurrency, func(ctx context.Context, _ int) error { return signIn(ctx) }); err != nil {
 		return nil, err
 	}
 	s := &series{count: o.Count, times: make([]time.Duration, o.Count)}
@@ -220,6 +220,9 @@ func (o *Options) measure(ctx context.Context, signIn func(context.Context) erro
 	slices.Sort(s.times)
 	return s, err
 }
+
+// warmUp is how many repetitions do not count.
+func (o *Options) warmUp() int { return min(o.Count, 4*o.Concurrency) }
 
 // repeat calls f for 0 … count-1, so many at a time, and stops at the first
 // error.

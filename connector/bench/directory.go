@@ -37,6 +37,19 @@ type DirectoryOptions struct {
 	// of the attempts for one account only a few may be under way at a time.
 	Usernames []string
 	Password  string
+
+	More []Part // is measured in the same run
+	// Rates, if it is not nil, gets how many of each thing there were in a second.
+	Rates map[string]float64
+}
+
+// A Part is one more way in, which somebody else knows to go.
+type Part struct {
+	Name string
+	// Prepare, if set, is called before each round with how many sign-ins will
+	// come. Its time does not count.
+	Prepare func(n int) error
+	SignIn  func(context.Context) error
 }
 
 // Directory measures password sign-ins, from the throttle to the groups but
@@ -53,19 +66,33 @@ func Directory(ctx context.Context, o DirectoryOptions) error {
 	}
 	defer b.close()
 	run := Options{Out: o.Out, Count: max(o.Count/rounds, 1), Concurrency: o.Concurrency}
-	parts := []struct {
-		name string
-		do   func(context.Context) error
-	}{
-		{"bare bind", b.bareBind},
-		{"bare search", b.bareSearch},
-		{"bare search and bind", b.bareSignIn},
-		{"search", b.search},
-		{"password sign-in", b.signIn},
+	type part struct {
+		name    string
+		prepare func(int) error
+		do      func(context.Context) error
+	}
+	parts := []part{
+		{"bare bind", nil, b.bareBind},
+		{"bare search", nil, b.bareSearch},
+		{"bare search and bind", nil, b.bareSignIn},
+		{"search", nil, b.search},
+		{"password sign-in", nil, b.signIn},
+	}
+	ratios := [][2]string{
+		{"password sign-in", "bare bind"}, {"password sign-in", "bare search and bind"}, {"search", "bare search"},
+	}
+	for _, more := range o.More {
+		parts = append(parts, part{more.Name, more.Prepare, more.SignIn})
+		ratios = append(ratios, [2]string{more.Name, "bare bind"}, [2]string{more.Name, "bare search and bind"}, [2]string{more.Name, "password sign-in"})
 	}
 	sum := map[string]*series{}
 	for range rounds {
 		for _, part := range parts {
+			if part.prepare != nil {
+				if err := part.prepare(run.Count + run.warmUp()); err != nil {
+					return fmt.Errorf("%s: %w", part.name, err)
+				}
+			}
 			s, err := run.measure(ctx, part.do)
 			if err != nil {
 				return fmt.Errorf("%s: %w", part.name, err)
@@ -73,16 +100,17 @@ func Directory(ctx context.Context, o DirectoryOptions) error {
 			sum[part.name] = s.after(sum[part.name])
 		}
 	}
-	rate := map[string]float64{}
+	rate := o.Rates
+	if rate == nil {
+		rate = map[string]float64{}
+	}
 	for _, part := range parts {
 		s := sum[part.name]
 		run.report(part.name, s)
 		rate[part.name] = float64(s.count) / s.elapsed.Seconds()
 	}
 	run.printf("\n")
-	for _, ratio := range [][2]string{
-		{"password sign-in", "bare bind"}, {"password sign-in", "bare search and bind"}, {"search", "bare search"},
-	} {
+	for _, ratio := range ratios {
 		run.printf("%s ÷ %s: %.2f\n", ratio[0], ratio[1], rate[ratio[0]]/rate[ratio[1]])
 	}
 	return nil

@@ -80,7 +80,7 @@ func (c Config) Client() (*http.Client, error) { return newClient(c) }
 
 // NewAgent returns an agent that connects as soon as it has settings.
 func NewAgent(o AgentOptions) *Agent {
-	seen := newMemory(maxRemembered, remembered)
+	seen := newMemory(maxRemembered)
 	return &Agent{
 		o:       o,
 		changed: make(chan struct{}, 1),
@@ -121,7 +121,7 @@ var errRefused = errors.New("the hub refuses this service (authentication_failur
 // before it closes it.
 func (a *Agent) Run(ctx context.Context) {
 	a.recall.open(time.Now())
-	defer a.recall.close()
+	defer func() { a.recall.close(time.Now()) }()
 	defer a.running.Wait()
 	failed, refused := 0, 0
 	anew := newBucket(letInAnew/letInAnewIn.Seconds(), letInAnew)

@@ -1,7 +1,6 @@
 package hub
 
 import (
-	"slices"
 	"sync"
 	"time"
 )
@@ -15,10 +14,13 @@ const (
 	maxRunning = 2048 // commands that are being answered
 	maxLookups = 4    // of which ask the directory for lists
 
-	framesPerSecond, framesBurst = 500, 5000
+	// Each frame costs a signature to verify, some 30 µs.
+	framesPerSecond, framesBurst = 10_000, 20_000
 	oddPerSecond, oddBurst       = 1, 20
 
-	maxRemembered = 1 << 17
+	// maxRemembered takes 40 MB. Of commands that hold for a minute it is as many
+	// as come at 8,000 in a second.
+	maxRemembered = 1 << 20
 )
 
 // A bucket limits how often something may happen.
@@ -52,60 +54,67 @@ func (b *bucket) take() (ok bool, dropped int) {
 	return true, dropped
 }
 
-// A memory knows what was seen not long ago.
+// A memory knows which commands were carried out, as long as they hold. Those
+// that end at about the same time are forgotten together.
 type memory struct {
 	mu    sync.Mutex
 	most  int
-	hold  time.Duration
-	seen  map[[32]byte]struct{}
-	queue []sighting // oldest first
+	count int
+	ends  map[int64]map[sighting]struct{} // by when they end, in units of endUnit since 1970
+	swept int64                           // what ended before is gone
 }
 
-type sighting struct {
-	what  [32]byte
-	until time.Time
+// A sighting is a command: the beginning of a hash of what was signed.
+type sighting [16]byte
+
+// endUnit is small beside the time for which commands hold.
+const endUnit = 30 * time.Second
+
+func newMemory(most int) *memory {
+	return &memory{most: most, ends: map[int64]map[sighting]struct{}{}}
 }
 
-func newMemory(most int, hold time.Duration) *memory {
-	return &memory{most: most, hold: hold, seen: map[[32]byte]struct{}{}}
-}
+func unitOf(t time.Time) int64 { return t.Unix() / int64(endUnit/time.Second) }
 
-// add reports whether what is new, and why not: it was there before, or there is
-// no room to remember it, without which it must not be used either.
-func (m *memory) add(what [32]byte, now time.Time) (isNew, full bool) {
+// add reports whether a command is new, and why not: it was there before, or
+// there is no room to remember it, without which it must not be carried out
+// either. From when end is on it must be refused for its age; the same command
+// must come with the same end.
+func (m *memory) add(what sighting, end, now time.Time) (isNew, full bool) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	gone := 0
-	for gone < len(m.queue) && !now.Before(m.queue[gone].until) {
-		delete(m.seen, m.queue[gone].what)
-		gone++
-	}
-	m.queue = m.queue[gone:] // append makes a new array when this one has no room at its end
-	if _, ok := m.seen[what]; ok {
+	m.sweep(unitOf(now))
+	unit := unitOf(end)
+	if _, ok := m.ends[unit][what]; ok {
 		return false, false
 	}
-	if len(m.seen) >= m.most {
+	if m.count >= m.most {
 		return false, true
 	}
-	m.seen[what] = struct{}{}
-	m.queue = append(m.queue, sighting{what, now.Add(m.hold)})
+	m.put(what, unit)
 	return true, false
 }
 
-// put adds what an earlier run has seen.
-func (m *memory) put(what [32]byte, until time.Time) {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	if _, ok := m.seen[what]; ok || len(m.seen) >= m.most {
+// sweep forgets what ended before now. The caller holds the lock.
+func (m *memory) sweep(now int64) {
+	if now == m.swept {
 		return
 	}
-	m.seen[what] = struct{}{}
-	m.queue = append(m.queue, sighting{what, until})
+	m.swept = now
+	for unit, seen := range m.ends {
+		if unit < now {
+			m.count -= len(seen)
+			delete(m.ends, unit)
+		}
+	}
 }
 
-// all returns what is remembered, oldest first.
-func (m *memory) all() []sighting {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return slices.Clone(m.queue)
+func (m *memory) put(what sighting, unit int64) {
+	seen := m.ends[unit]
+	if seen == nil {
+		seen = map[sighting]struct{}{}
+		m.ends[unit] = seen
+	}
+	seen[what] = struct{}{}
+	m.count++
 }

@@ -7,32 +7,34 @@ import (
 	"time"
 )
 
-func sight(n uint64) (s [32]byte) {
+func sight(n uint64) (s sighting) {
 	binary.BigEndian.PutUint64(s[:], n)
 	return s
 }
 
 // TestF7_MemoryIsBounded: what does not fit is refused, not forgotten.
 func TestF7_MemoryIsBounded(t *testing.T) {
-	m, now := newMemory(100, time.Minute), time.Now()
+	m, now := newMemory(100), time.Now()
+	end := now.Add(time.Minute)
 	for i := range uint64(100) {
-		if isNew, full := m.add(sight(i), now); !isNew || full {
+		if isNew, full := m.add(sight(i), end, now); !isNew || full {
 			t.Fatalf("%d: new %t, full %t", i, isNew, full)
 		}
 	}
-	if isNew, full := m.add(sight(100), now); isNew || !full {
+	if isNew, full := m.add(sight(100), end, now); isNew || !full {
 		t.Error("there was room for one more")
 	}
-	if isNew, _ := m.add(sight(0), now.Add(time.Minute-1)); isNew {
+	if isNew, _ := m.add(sight(0), end, end); isNew {
 		t.Error("the oldest was forgotten too early")
 	}
-	for i := range uint64(100_000) { // a thousand lives later
-		if isNew, _ := m.add(sight(1000+i), now.Add(time.Duration(i/100+1)*time.Minute)); !isNew {
+	for i := range uint64(10_000) { // a hundred lives later
+		now := now.Add(time.Duration(i/100+1) * (time.Minute + endUnit))
+		if isNew, _ := m.add(sight(1000+i), now.Add(time.Minute), now); !isNew {
 			t.Fatalf("%d is not new", i)
 		}
 	}
-	if len(m.seen) > 100 || cap(m.queue) > 1000 {
-		t.Errorf("%d are remembered, in room for %d", len(m.seen), cap(m.queue))
+	if m.count > 100 || len(m.ends) > 2 {
+		t.Errorf("%d are remembered, in %d heaps", m.count, len(m.ends))
 	}
 }
 

@@ -57,7 +57,7 @@ func (r *recall) open(now time.Time) {
 		return // nothing was ever carried out
 	}
 	if err == nil {
-		err = r.unmarshal(data, now)
+		err = r.unmarshal(data)
 	}
 	last := now.Add(skew + markAhead).Unix() // later ones cannot have been taken by now
 	if err != nil {
@@ -68,27 +68,27 @@ func (r *recall) open(now time.Time) {
 	r.before, r.mark = min(r.before, last), min(r.mark, last)
 }
 
-func (r *recall) unmarshal(data []byte, now time.Time) error {
+func (r *recall) unmarshal(data []byte) error {
 	rest, ok := bytes.CutPrefix(data, []byte(recallHead))
 	if !ok {
 		return errors.New("its first line is not the one of such a file")
 	}
+	r.memory.mu.Lock()
+	defer r.memory.mu.Unlock()
 	for line := range bytes.Lines(rest) {
 		var what string
-		var until int64
-		if _, err := fmt.Sscanf(string(line), "%s %d\n", &what, &until); err != nil {
+		var number int64
+		if _, err := fmt.Sscanf(string(line), "%s %d\n", &what, &number); err != nil {
 			return fmt.Errorf("line %q: %w", line, err)
 		}
-		var s sighting
-		n, err := hex.Decode(s.what[:], []byte(what[:min(len(what), 2*len(s.what))]))
+		seen, err := hex.DecodeString(what)
 		switch {
 		case what == "refused-until":
-			r.before = until
+			r.before = number
 		case what == "issued-until":
-			r.mark = until
-		case err == nil && n == len(s.what):
-			// Whatever the clock was then, it is remembered no longer than a new one.
-			r.memory.put(s.what, time.Unix(min(until, now.Add(remembered).Unix()), 0))
+			r.mark = number
+		case err == nil && len(seen) == len(sighting{}):
+			r.memory.put(sighting(seen), number)
 		default:
 			return fmt.Errorf("line %q is of no command", line)
 		}
@@ -121,16 +121,21 @@ func (r *recall) admit(issued time.Time) error {
 }
 
 // close leaves what is remembered to the next run.
-func (r *recall) close() {
+func (r *recall) close(now time.Time) {
 	if r.dir == nil {
 		return
 	}
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	out := fmt.Appendf([]byte(recallHead), "refused-until %d\nissued-until %d\n", r.before, r.mark)
-	for _, s := range r.memory.all() {
-		out = fmt.Appendf(out, "%x %d\n", s.what, s.until.Unix()+1)
+	r.memory.mu.Lock()
+	r.memory.sweep(unitOf(now))
+	for unit, seen := range r.memory.ends {
+		for what := range seen {
+			out = fmt.Appendf(out, "%x %d\n", what, unit)
+		}
 	}
+	r.memory.mu.Unlock()
 	if err := r.dir.Write(recallFile, out); err != nil {
 		r.log.Error("hub: it cannot be written which commands were carried out; after the next start some are ignored", "err", err)
 	}

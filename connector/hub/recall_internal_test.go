@@ -18,18 +18,20 @@ type run struct {
 
 func begin(t *testing.T, dir *private.Dir, now time.Time) run {
 	t.Helper()
-	m := newMemory(maxRemembered, remembered)
+	m := newMemory(maxRemembered)
 	r := &recall{dir: dir, memory: m, log: slog.New(slog.DiscardHandler)}
 	r.open(now)
 	return run{m, r}
 }
 
-// takes reports whether a command that was issued then is carried out.
+// takes reports whether a command that was issued then, and holds for as long as
+// any may, is carried out.
 func (r run) takes(command uint64, issued, now time.Time) bool {
-	if r.admit(issued) != nil {
+	end := issued.Add(maxAge)
+	if !now.Before(end) || r.admit(issued) != nil {
 		return false
 	}
-	isNew, _ := r.add(sight(command), now)
+	isNew, _ := r.add(sight(command), end.Add(skew), now)
 	return isNew
 }
 
@@ -68,7 +70,7 @@ func TestF7_NothingIsCarriedOutAgainAfterARestart(t *testing.T) {
 				take(r, issued().Add(15*time.Second)) // by a server whose clock is ahead of the others
 				take(r, issued())
 				if tt.inOrder {
-					r.close()
+					r.close(now)
 				}
 				r = begin(t, dir, now)
 				for i, at := range captured {

@@ -16,10 +16,9 @@ import (
 // A command counts for a few minutes from when it was made, whatever it says of
 // its end, and is remembered for longer than that.
 const (
-	maxAge     = 5 * time.Minute
-	skew       = time.Minute // by which the tenant's clock may be ahead
-	remembered = maxAge + 2*skew
-	maxPID     = 256
+	maxAge = 5 * time.Minute
+	skew   = time.Minute // by which the tenant's clock may be ahead, or ours put back
+	maxPID = 256
 )
 
 // A command is what the tenant asks for. Which fields mean something depends on
@@ -63,7 +62,8 @@ func (a *Agent) verify(token string, s *Settings, key *rsa.PublicKey, now time.T
 	}
 	// What was signed counts, not how it is written. The event is not signed: a
 	// sign-in must not become a new password by being sent once more as another.
-	isNew, full := a.seen.add(sha256.Sum256(payload), now)
+	hash := sha256.Sum256(payload)
+	isNew, full := a.seen.add(sighting(hash[:len(sighting{})]), c.end().Add(skew), now)
 	switch {
 	case full:
 		return nil, errFull
@@ -79,7 +79,7 @@ var (
 	errNotTenant  = errors.New("it is not signed by the tenant")
 	errForCommand = errors.New("it was made for a command")
 	errReplayed   = errors.New("it came before")
-	errFull       = fmt.Errorf("more than %d commands came in %v", maxRemembered, remembered)
+	errFull       = fmt.Errorf("%d commands came that hold still", maxRemembered)
 )
 
 // check refuses a command that cannot be answered, or does not hold.
@@ -97,7 +97,7 @@ func (c *command) holds(s *Settings, now time.Time) error {
 		return errors.New("it does not say from when to when it holds (iat, exp)")
 	case c.IssuedAt.Time().After(now.Add(skew)):
 		return fmt.Errorf("it was made %v from now: compare the clock of this machine", c.IssuedAt.Time().Sub(now).Round(time.Second))
-	case !now.Before(c.Expires.Time()), !now.Before(c.IssuedAt.Time().Add(maxAge)):
+	case !now.Before(c.end()):
 		return fmt.Errorf("it is too old, from %v ago: compare the clock of this machine", now.Sub(c.IssuedAt.Time()).Round(time.Second))
 	case c.NotYet != nil && c.NotYet.Time().After(now.Add(skew)):
 		return errors.New("it does not hold yet (nbf)")
@@ -105,6 +105,15 @@ func (c *command) holds(s *Settings, now time.Time) error {
 		return errors.New("it is for another connection (aud)")
 	}
 	return nil
+}
+
+// end returns from when on a command is too old.
+func (c *command) end() time.Time {
+	end, latest := c.Expires.Time(), c.IssuedAt.Time().Add(maxAge)
+	if latest.Before(end) {
+		return latest
+	}
+	return end
 }
 
 // isCalled reports whether name is one of the connection's.
