@@ -44,15 +44,20 @@ var reserved = func() map[string]string {
 	return m
 }()
 
+// claimsNamespace is how the common claims are called where names are URLs, in lower
+// case.
+const claimsNamespace = "http://schemas.xmlsoap.org/ws/2005/05/identity/claims/"
+
 // checkName says what is wrong with the name of a claim that follows others.
 func checkName(name string, before []Definition) error {
 	lower := strings.ToLower(name)
+	reserved := reserved[strings.TrimPrefix(lower, claimsNamespace)]
 	same := func(d Definition) bool { return strings.ToLower(d.Claim) == lower }
 	switch {
 	case !IsName(name):
 		return errors.New(NameRule)
-	case reserved[lower] != "":
-		return fmt.Errorf("is reserved: %s", reserved[lower])
+	case reserved != "":
+		return fmt.Errorf("is reserved: %s", reserved)
 	case strings.HasPrefix(lower, "certificate_"):
 		return errors.New("is reserved: it says which certificate proved the person; choose another name")
 	}
@@ -85,7 +90,7 @@ var secrets = []string{
 	"initialauthincoming", "initialauthoutgoing", "ipatokenotpkey", "oathsecret", "totpsecret",
 }
 
-var secretParts = []string{"password", "passwd", "pwd", "secret", "credential", "admpwd", "privatekey"}
+var secretParts = []string{"password", "passwd", "pwd", "secret", "credential", "admpwd", "privatekey", "rootpw", "nthash", "lmhash", "recoverykey", "hotp", "totp"}
 
 // binary are attributes whose values are no text, with what to write instead.
 var binary = map[string]string{

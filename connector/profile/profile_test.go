@@ -187,7 +187,7 @@ func TestSecretsAreNeverReported(t *testing.T) {
 	for _, name := range []string{
 		"userPassword", "unicodePwd", "dBCSPwd", "ms-Mcs-AdmPwd", "msLAPS-Password", "msLAPS-EncryptedPassword", "unixUserPassword",
 		"supplementalCredentials", "sambaNTPassword", "ntPwdHistory", "krbPrincipalKey", "msDS-ManagedPassword", "msFVE-RecoveryPassword",
-		"USERPASSWORD", "authPassword", "pwdHistory", "ipaNTHash",
+		"USERPASSWORD", "authPassword", "pwdHistory", "ipaNTHash", "olcRootPW", "ntHash", "msExchRecoveryKey", "ipatokenHOTPkey", "totpSeed",
 	} {
 		for _, source := range []string{name, `attr("` + name + `")`, `values("` + name + `")`, `mail + attr("` + name + `")`} {
 			if _, err := profile.Compile(profile.Config{{"x", source}}); err == nil || !strings.Contains(err.Error(), "holds secrets") {
@@ -205,6 +205,7 @@ func TestSecretsAreNeverReported(t *testing.T) {
 func TestNamesOfClaims(t *testing.T) {
 	for name, want := range map[string]string{
 		"id": "is reserved", "ID": "is reserved", "sub": "is reserved", "nameidentifier": "is reserved", "groups_incomplete": "is reserved",
+		"http://schemas.xmlsoap.org/ws/2005/05/identity/claims/NameIdentifier": "says who the person is",
 		"certificate_subject": "is reserved", "authenticated_by": "is reserved", "emails": "write email", "exp": "is reserved",
 		"Email": "built-in claim email in another case", "": "is not the name", "__proto__": "is not the name", "a b": "is not the name", "ä": "is not the name",
 	} {
