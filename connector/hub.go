@@ -232,6 +232,8 @@ func (k *check) hub(ctx context.Context) {
 	}
 	if k.config.Password == nil {
 		k.say(Warning, "hub: without a password section the sign-ins that the tenant passes on are refused")
+	} else if len(k.config.Password.IPRanges) > 0 {
+		k.say(Warning, "hub: password.ip_ranges does not apply to the sign-ins that the tenant passes on: where they come from is for the tenant to limit")
 	}
 	switch s, err := k.config.TenantSettings(); {
 	case err != nil:

@@ -16,6 +16,7 @@ import (
 	"maps"
 	"net/http"
 	"net/url"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -160,6 +161,9 @@ func TestClocksThatAreApartAreWarnedOf(t *testing.T) {
 	}
 	var found []string
 	connector.Check(t.Context(), config, func(f connector.Finding) { found = append(found, f.Level.Mark()+" "+f.Text) })
+	if strings.Contains(strings.Join(found, "\n"), "ip_ranges does not apply") {
+		t.Errorf("check:\n%s", found)
+	}
 	if text := strings.Join(found, "\n"); !strings.Contains(text, "✗ hub: the clock of this machine is 20s ahead of the tenant's") {
 		t.Errorf("check:\n%s", text)
 	}
@@ -673,4 +677,24 @@ func TestWhatTheTenantSignsWithIsShown(t *testing.T) {
 	eventually(t, "no warning of another key", func() bool {
 		return strings.Contains(r.log.String(), "another key") && strings.Contains(r.log.String(), fingerprint)
 	})
+}
+
+// TestRangesThatTheTenantPassesByAreWarnedOf: who limits passwords to some networks
+// must know that the tenant's page is another way in.
+func TestRangesThatTheTenantPassesByAreWarnedOf(t *testing.T) {
+	r, _ := hubRig(t, inMemory(t))
+	config, err := os.ReadFile(r.path("adconnector.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	r.write("adconnector.yaml", bytes.Replace(config, []byte("password: {}"), []byte("password: {ip_ranges: [10.0.0.0/8]}"), 1))
+	c, err := connector.LoadConfig(r.path("adconnector.yaml"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var found []string
+	connector.Check(t.Context(), c, func(f connector.Finding) { found = append(found, f.Level.Mark()+" "+f.Text) })
+	if text := strings.Join(found, "\n"); !strings.Contains(text, "! hub: password.ip_ranges does not apply") {
+		t.Errorf("check:\n%s", text)
+	}
 }
