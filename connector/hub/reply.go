@@ -166,9 +166,9 @@ func unexpected(reference string) any {
 	type inner struct {
 		Reference string `json:"reference"`
 	}
-	type failure struct {
+	type fault struct {
 		Message string `json:"message"`
 		Inner   inner  `json:"inner"`
 	}
-	return unexpectedAnswer{"err": failure{"Unexpected Error", inner{reference}}}
+	return unexpectedAnswer{"err": fault{"Unexpected Error", inner{reference}}}
 }

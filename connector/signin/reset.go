@@ -35,10 +35,8 @@ func (s *Service) ResetPassword(ctx context.Context, a Attempt) (id *Identity, e
 	default:
 		err = fmt.Errorf("setting a password by a credential of an unknown kind, %T", c)
 	}
-	if err != nil && t.account != nil && a.About != nil {
-		if about, err := s.Describe(t.account); err == nil {
-			a.About(about)
-		}
+	if denial.ReasonOf(err) != "" && t.about != nil && a.About != nil {
+		a.About(t.about)
 	}
 	t.returned = true
 	return id, err
@@ -56,8 +54,10 @@ func (s *Service) reset(ctx context.Context, c PasswordReset, t *trail) (*Identi
 	t.account = account
 	id, err := s.resettable(ctx, account)
 	if err != nil {
+		s.describeRefused(ctx, err, t)
 		return nil, err
 	}
+	t.about = id
 	// What is under way is seen through, even if nobody waits for it any more: the
 	// directory may have done it, and the audit trail has to say so. It has a
 	// time-out of its own.
