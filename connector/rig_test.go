@@ -49,10 +49,7 @@ type directory struct {
 }
 
 // inMemory starts a directory in memory with the sample company.
-func inMemory(t testing.TB) *directory { return inMemoryWith(t, func(*memdir.Options) {}) }
-
-// inMemoryWith is [inMemory] with something changed.
-func inMemoryWith(t testing.TB, change func(*memdir.Options)) *directory {
+func inMemory(t testing.TB) *directory {
 	t.Helper()
 	const base = "DC=fabrikam,DC=example"
 	ca, err := testca.New("Directory CA")
@@ -64,9 +61,7 @@ func inMemoryWith(t testing.TB, change func(*memdir.Options)) *directory {
 		t.Fatal(err)
 	}
 	config := &tls.Config{Certificates: []tls.Certificate{leaf.TLS()}, MinVersion: tls.VersionTLS12}
-	o := memdir.Options{BaseDN: base, Entries: memdir.Sample(base), RequireTLS: true, TLS: config, Log: slog.New(slog.DiscardHandler)}
-	change(&o)
-	s, err := memdir.New(o)
+	s, err := memdir.New(memdir.Options{BaseDN: base, Entries: memdir.Sample(base), RequireTLS: true, TLS: config, Log: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)
 	}

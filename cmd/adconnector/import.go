@@ -26,9 +26,10 @@ decide, and the way back. The old installation is only read, and can go on runni
 
    adconnector import --from "C:\Program Files (x86)\Auth0\AD LDAP Connector" --out C:\adconnector
 
-   ✓ taken over    ✗ not taken over    · no longer needed    ! to decide
+   ✓ taken over    ≈ taken over, but not the same for everybody    ✗ not taken over
+   · no longer needed    ! to decide
 
-Exit code 0 if everything was taken over that had an effect, 1 if the configuration was written but
+Exit code 0 if everything was taken over that had an effect (✓, ≈), 1 if the configuration was written but
 something was not taken over (✗), 2 if nothing was written: wrong usage, or an installation that cannot be
 read.`,
 		Flags: []cli.Flag{

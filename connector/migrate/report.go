@@ -26,6 +26,8 @@ type Report struct {
 	// Left are the old settings that had an effect and could not be taken over,
 	// with the reason.
 	Left []Note `json:"not_taken_over"`
+	// Differs are old settings that live on and work otherwise in some cases.
+	Differs []Note `json:"not_the_same"`
 	// Unneeded are old settings that have no counterpart and need none.
 	Unneeded []Note `json:"not_needed"`
 	// Decide is what an administrator has to look at before the first start.
@@ -48,6 +50,7 @@ func (r *Report) WriteText(w io.Writer) error {
 	}{
 		{"Taken over", "✓", r.Taken},
 		{"Not taken over", "✗", r.Left},
+		{"Taken over, but not the same for everybody", "≈", r.Differs},
 		{"No longer needed", "·", r.Unneeded},
 		{"To decide, before the first start", "!", r.Decide},
 	} {

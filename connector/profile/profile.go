@@ -215,43 +215,56 @@ func (p *Profile) Results(s *Subject) []Result {
 	for i := range p.claims {
 		c := &p.claims[i]
 		r := Result{Definition: c.Definition, BuiltIn: c.builtIn, Withheld: c.needsGroups && s.Incomplete}
-		r.Values, r.Err = p.values(c, s, deadline)
+		r.Values, _, r.Err = p.values(c, s, deadline)
 		results = append(results, r)
 	}
 	return results
 }
 
+// A Form says how the values of a claim are told to those who tell texts, lists,
+// numbers and truth apart.
+type Form int
+
+// The forms.
+const (
+	Plain   Form = iota // one value is a text, several are a list: as attributes are
+	List                // a list, also of one
+	Literal             // one value: a number, true or false
+)
+
 // Each calls yield with each claim that the subject has, in the order of the
 // report. The values must not be changed. An error says which claim could not be
 // worked out; then the claims before it must not be used either.
-func (p *Profile) Each(s *Subject, yield func(name string, values []string)) error {
+func (p *Profile) Each(s *Subject, yield func(name string, values []string, form Form)) error {
 	deadline := time.Now().Add(maxTime)
 	for i := range p.claims {
 		c := &p.claims[i]
-		values, err := p.values(c, s, deadline)
+		values, form, err := p.values(c, s, deadline)
 		if err != nil {
 			return err
 		}
 		if len(values) > 0 {
-			yield(c.Claim, values)
+			yield(c.Claim, values, form)
 		}
 	}
 	return nil
 }
 
 // values returns the values of one claim.
-func (p *Profile) values(c *claim, s *Subject, deadline time.Time) ([]string, error) {
+func (p *Profile) values(c *claim, s *Subject, deadline time.Time) ([]string, Form, error) {
 	switch {
 	case c.needsGroups && s.Incomplete:
-		return nil, nil
+		return nil, Plain, nil
+	case c.variable != nil && (c.Source == Groups || c.Source == "units"):
+		return c.variable(s), List, nil
 	case c.variable != nil:
-		return c.variable(s), nil
+		return c.variable(s), Plain, nil
 	}
-	values, err := p.workOut(c, s, deadline)
+	values, form, err := p.workOut(c, s, deadline)
 	if err != nil {
-		return nil, &Error{c.Claim, err}
+		return nil, Plain, &Error{c.Claim, err}
 	}
-	return values, nil
+	return values, form, nil
 }
 
 // An Error says why a claim could not be worked out for somebody.
@@ -269,12 +282,13 @@ func (e *Error) Error() string {
 func (e *Error) Unwrap() error { return e.Err }
 
 // workOut returns the values of a claim that is an attribute or an expression.
-func (p *Profile) workOut(c *claim, s *Subject, deadline time.Time) ([]string, error) {
+func (p *Profile) workOut(c *claim, s *Subject, deadline time.Time) ([]string, Form, error) {
 	if c.program == nil {
-		return attribute(s, c.attribute)
+		values, err := attribute(s, c.attribute)
+		return values, Plain, err
 	}
 	if time.Now().After(deadline) {
-		return nil, errTime
+		return nil, Plain, errTime
 	}
 	m, _ := p.machines.Get().(*machine)
 	m.state.begin(s, deadline)
@@ -282,7 +296,7 @@ func (p *Profile) workOut(c *claim, s *Subject, deadline time.Time) ([]string, e
 	m.state.subject = nil
 	p.machines.Put(m)
 	if err != nil {
-		return nil, explain(err, c.Source, false)
+		return nil, Plain, explain(err, c.Source, false)
 	}
 	return valuesOf(out)
 }

@@ -230,7 +230,9 @@ func TestClaimsReplaceAndFollowTheBuiltInOnes(t *testing.T) {
 		t.Fatal(err)
 	}
 	var got []string
-	if err := p.Each(amy(), func(name string, values []string) { got = append(got, fmt.Sprintf("%s=%q", name, values)) }); err != nil {
+	if err := p.Each(amy(), func(name string, values []string, _ profile.Form) {
+		got = append(got, fmt.Sprintf("%s=%q", name, values))
+	}); err != nil {
 		t.Fatal(err)
 	}
 	want := []string{
@@ -334,7 +336,7 @@ func TestH2_ClaimsHaveTheirTimeTogether(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := p.Each(somebody, func(string, []string) {}); err == nil || !strings.Contains(err.Error(), "too long") {
+	if err := p.Each(somebody, func(string, []string, profile.Form) {}); err == nil || !strings.Contains(err.Error(), "too long") {
 		t.Errorf("Each: %v", err)
 	}
 }
@@ -424,7 +426,7 @@ func BenchmarkProfile(b *testing.B) {
 			s := amy()
 			b.ReportAllocs()
 			for b.Loop() {
-				if err := p.Each(s, func(string, []string) {}); err != nil {
+				if err := p.Each(s, func(string, []string, profile.Form) {}); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -3,6 +3,7 @@ package profile
 import (
 	"errors"
 	"fmt"
+	"math"
 	"slices"
 	"strconv"
 	"strings"
@@ -317,19 +318,27 @@ func listOf(v any) ([]string, error) {
 
 // valuesOf returns the result of an expression as the values of a claim: without
 // blanks around them, and without those of which nothing is left.
-func valuesOf(v any) ([]string, error) {
+func valuesOf(v any) ([]string, Form, error) {
 	var list []string
 	var err error
-	switch v.(type) {
+	form := Plain
+	switch x := v.(type) {
 	case []string, []any, nil:
+		form = List
 		list, err = listOf(v)
 	default:
+		if f, ok := x.(float64); ok && (math.IsInf(f, 0) || math.IsNaN(f)) {
+			return nil, Plain, errors.New("the result is no number")
+		}
+		if _, ok := x.(string); !ok {
+			form = Literal
+		}
 		var text string
 		text, err = scalar(v)
 		list = []string{text}
 	}
 	if err != nil {
-		return nil, err
+		return nil, Plain, err
 	}
 	values := make([]string, 0, len(list))
 	n := 0
@@ -338,12 +347,12 @@ func valuesOf(v any) ([]string, error) {
 			continue
 		}
 		if !IsText(v) {
-			return nil, errors.New("the result is not text")
+			return nil, Plain, errors.New("the result is not text")
 		}
 		if n += len(v); n > maxResult {
-			return nil, errors.New("the result is too long")
+			return nil, Plain, errors.New("the result is too long")
 		}
 		values = append(values, v)
 	}
-	return values, nil
+	return values, form, nil
 }

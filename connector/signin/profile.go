@@ -28,7 +28,7 @@ func username(a *ldapauth.Account) string { return cmp.Or(a.Username, a.First("c
 // for the profile to say.
 func (s *Service) describe(a *ldapauth.Account, groups []string, incomplete bool) (*Identity, error) {
 	id := &Identity{ID: a.ID, Username: username(a), GroupsIncomplete: incomplete}
-	err := s.profile.Each(subject(a, groups, incomplete), func(name string, values []string) {
+	err := s.profile.Each(subject(a, groups, incomplete), func(name string, values []string, form profile.Form) {
 		switch name {
 		case profile.DisplayName:
 			id.DisplayName = values[0]
@@ -43,7 +43,7 @@ func (s *Service) describe(a *ldapauth.Account, groups []string, incomplete bool
 		case profile.Groups:
 			id.Groups = values
 		default:
-			id.Attributes = append(id.Attributes, Attribute{name, values})
+			id.Attributes = append(id.Attributes, Attribute{name, values, form})
 		}
 	})
 	if err != nil {

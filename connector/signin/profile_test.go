@@ -1,6 +1,7 @@
 package signin_test
 
 import (
+	"encoding/json"
 	"slices"
 	"testing"
 
@@ -75,5 +76,35 @@ func TestClaimsThatNeedGroupsAreLeftOutWithThem(t *testing.T) {
 	}
 	if slices.Contains(names, "kind") || !slices.Contains(names, "team") {
 		t.Errorf("claims: %q; want none that needs the groups", names)
+	}
+}
+
+// TestJSONTellsClaimsAsWhatTheyAre: a tenant's rules read true as true, and a list
+// as a list although it has one element.
+func TestJSONTellsClaimsAsWhatTheyAre(t *testing.T) {
+	_, client := company(t, memdir.ActiveDirectory)
+	d := open(t, signin.Options{Directory: client, PasswordEnabled: true, Profile: compiled(t,
+		"verified", "true", "level", "3", "half", "1.5", "big", "1e21", "text", `"true"`, "five", "string(5)", "one", `["x"]`, "two", `["x", "y"]`,
+		"all", `values("displayName")`, "plain", "displayName", "isJon", `username == "jon"`,
+	)})
+	id, err := d.SignIn(t.Context(), password("jon", memdir.SamplePassword))
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := map[string]string{}
+	for _, a := range id.Attributes {
+		data, err := json.Marshal(a.Value())
+		if err != nil {
+			t.Fatalf("%s: %v", a.Name, err)
+		}
+		got[a.Name] = string(data)
+	}
+	for name, want := range map[string]string{
+		"verified": `true`, "level": `3`, "half": `1.5`, "big": `1000000000000000000000`, "text": `"true"`, "five": `"5"`, "one": `["x"]`, "two": `["x","y"]`,
+		"all": `["` + id.DisplayName + `"]`, "plain": `"` + id.DisplayName + `"`, "isJon": `true`,
+	} {
+		if got[name] != want {
+			t.Errorf("%s is %s, want %s", name, got[name], want)
+		}
 	}
 }

@@ -2,9 +2,11 @@ package signin
 
 import (
 	"crypto/x509"
+	"encoding/json"
 	"net/netip"
 	"time"
 
+	"adconnector/connector/profile"
 	"adconnector/ldapauth/certauth"
 	"adconnector/ldapauth/denial"
 	"adconnector/ldapauth/secret"
@@ -22,14 +24,11 @@ const (
 	// ByPasswordChange is no way in: it marks what concerns the change of a
 	// password.
 	ByPasswordChange Method = "password_change"
-	// ByPasswordReset marks what concerns a password that a service sets.
-	ByPasswordReset Method = "password_reset"
 )
 
 // A Credential is what somebody brings to prove who they are: [Password],
 // [Certificate], [Session], or what is left of one, [Refused]. [PasswordChange]
-// is for [Service.ChangePassword] only, and [PasswordReset] for
-// [Service.ResetPassword]. The set is closed.
+// is for [Service.ChangePassword] only. The set is closed.
 type Credential interface{ Method() Method }
 
 // Password is a user name and a password as they were typed.
@@ -46,16 +45,6 @@ type PasswordChange struct {
 
 // Method returns [ByPasswordChange].
 func (PasswordChange) Method() Method { return ByPasswordChange }
-
-// PasswordReset is a user name with the password that a service sets, without the
-// old one.
-type PasswordReset struct {
-	Username string
-	New      secret.String
-}
-
-// Method returns [ByPasswordReset].
-func (PasswordReset) Method() Method { return ByPasswordReset }
 
 // Certificate is the chain that the client sent in the TLS handshake, leaf
 // first. That the client holds the leaf's key was proved by the handshake;
@@ -143,4 +132,17 @@ type Identity struct {
 type Attribute struct {
 	Name   string
 	Values []string
+	Form   profile.Form // for upstreams that do not only know texts
+}
+
+// Value returns the values, of which there is one at least, as JSON tells them: a
+// text, a list of texts, a number, true or false.
+func (a Attribute) Value() any {
+	switch {
+	case a.Form == profile.Literal:
+		return json.RawMessage(a.Values[0])
+	case a.Form == profile.List || len(a.Values) > 1:
+		return a.Values
+	}
+	return a.Values[0]
 }

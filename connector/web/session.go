@@ -274,7 +274,7 @@ func (h *holder) keep(id *signin.Identity) *signin.Identity {
 }
 
 func sameAttribute(a, b signin.Attribute) bool {
-	return a.Name == b.Name && slices.Equal(a.Values, b.Values)
+	return a.Name == b.Name && a.Form == b.Form && slices.Equal(a.Values, b.Values)
 }
 
 func newTable(size, perAccount int, log *slog.Logger) (*table, error) {

@@ -1,0 +1,1 @@
+module.exports = raw => ({ id: raw.objectGUID || raw.uid || raw.cn, displayName: raw.displayName, status: raw.employeeType });
