@@ -240,6 +240,7 @@ func parseConfig(data []byte, name, dir string, check func(literal bool) (warnin
 	d.decode(root, "", reflect.ValueOf(c).Elem())
 	d.validation(c.Validate())
 	d.allowChange(c)
+	d.tenantChange(c)
 	switch warning, err := check(d.literal); {
 	case err != nil:
 		d.mistakes = append(d.mistakes, Mistake{File: name, Line: 1, Column: 1, Text: err.Error()})

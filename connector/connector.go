@@ -415,6 +415,9 @@ func (c *Connector) policy() signin.Options {
 		o.Throttle = p.Throttle
 		o.PasswordFrom = rangesOrNil(p.IPRanges)
 	}
+	if h := c.config.Hub; h != nil {
+		o.ResetPassword, o.UnlockOnReset = h.AllowPasswordChange, h.UnlockOnPasswordChange
+	}
 	return o
 }
 

@@ -37,13 +37,14 @@ func (c *Connector) openHub(base *url.URL, dir *private.Dir) error {
 		return fmt.Errorf("hub.%w", err)
 	}
 	c.agent = hub.NewAgent(hub.AgentOptions{
-		Service: c.service,
-		Lookup:  lookup{c},
-		Client:  client,
-		Sign:    func(claims any) (string, error) { return c.keys.Current().JWT(claims) },
-		Refused: c.tenant.Again,
-		DataDir: dir,
-		Log:     c.log,
+		Service:   c.service,
+		Lookup:    lookup{c},
+		Passwords: c.resets(),
+		Client:    client,
+		Sign:      func(claims any) (string, error) { return c.keys.Current().JWT(claims) },
+		Refused:   c.tenant.Again,
+		DataDir:   dir,
+		Log:       c.log,
 	})
 	if c.settings != nil {
 		c.agent.Use(c.settings)
@@ -235,6 +236,7 @@ func (k *check) hub(ctx context.Context) {
 	} else if len(k.config.Password.IPRanges) > 0 {
 		k.say(Warning, "hub: password.ip_ranges does not apply to the sign-ins that the tenant passes on: where they come from is for the tenant to limit")
 	}
+	k.tenantChange()
 	switch s, err := k.config.TenantSettings(); {
 	case err != nil:
 		k.say(Failure, "hub: %v", err)

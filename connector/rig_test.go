@@ -49,7 +49,10 @@ type directory struct {
 }
 
 // inMemory starts a directory in memory with the sample company.
-func inMemory(t testing.TB) *directory {
+func inMemory(t testing.TB) *directory { return inMemoryWith(t, func(*memdir.Options) {}) }
+
+// inMemoryWith is [inMemory] with something changed.
+func inMemoryWith(t testing.TB, change func(*memdir.Options)) *directory {
 	t.Helper()
 	const base = "DC=fabrikam,DC=example"
 	ca, err := testca.New("Directory CA")
@@ -61,7 +64,9 @@ func inMemory(t testing.TB) *directory {
 		t.Fatal(err)
 	}
 	config := &tls.Config{Certificates: []tls.Certificate{leaf.TLS()}, MinVersion: tls.VersionTLS12}
-	s, err := memdir.New(memdir.Options{BaseDN: base, Entries: memdir.Sample(base), RequireTLS: true, TLS: config, Log: slog.New(slog.DiscardHandler)})
+	o := memdir.Options{BaseDN: base, Entries: memdir.Sample(base), RequireTLS: true, TLS: config, Log: slog.New(slog.DiscardHandler)}
+	change(&o)
+	s, err := memdir.New(o)
 	if err != nil {
 		t.Fatal(err)
 	}

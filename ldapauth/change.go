@@ -36,7 +36,11 @@ func CheckNewPassword(old, new secret.String, names ...string) error {
 	switch {
 	case !sendable(new):
 		return denial.New(denial.PasswordNotAccepted, "the new password is empty, blank or holds a NUL; nothing was sent")
-	case !utf8.ValidString(p) || strings.ContainsFunc(p, isControl):
+	case strings.ContainsRune(p, utf8.RuneError):
+		// What stands in the place of text that could not be read, or is that text:
+		// nobody could type the password that would be set.
+		return denial.New(denial.PasswordNotAccepted, "the new password holds something that is no character; nothing was sent")
+	case strings.ContainsFunc(p, isUntypable):
 		return denial.New(denial.PasswordNotAccepted, "the new password holds a control or formatting character; nothing was sent")
 	case utf8.RuneCountInString(p) > maxPassword:
 		return denial.New(denial.PasswordNotAccepted, "the new password is longer than %d characters; nothing was sent", maxPassword)
@@ -49,6 +53,14 @@ func CheckNewPassword(old, new secret.String, names ...string) error {
 		}
 	}
 	return nil
+}
+
+// isUntypable reports whether r is nothing that people type or see. Of the
+// formatting characters, joiners are parts of words in some languages and of
+// pictures, and so are tags.
+func isUntypable(r rune) bool {
+	const nonJoiner, joiner, firstTag, lastTag = '\u200c', '\u200d', '\U000e0020', '\U000e007f'
+	return isControl(r) && r != nonJoiner && r != joiner && (r < firstTag || r > lastTag)
 }
 
 // ChangePassword replaces the password of a by new, for somebody who knows the
@@ -67,6 +79,24 @@ func (d *Directory) ChangePassword(ctx context.Context, a *Account, old, new sec
 	if err := CheckNewPassword(old, new, a.Username); err != nil {
 		return err
 	}
+	return d.askOnce(ctx, a, func(s *server) (dialling, asking) {
+		if a.dialect.unicodePwd {
+			return s.newConnection, func(ctx context.Context, c *conn) (bool, error) { return s.changeUnicodePwd(ctx, c, a.DN, old, new) }
+		}
+		return s.dialBind, func(ctx context.Context, c *conn) (bool, error) { return s.changeAsUser(ctx, c, a.DN, old, new) }
+	})
+}
+
+// dialling makes a connection before ctx ends.
+type dialling func(ctx context.Context) (*conn, error)
+
+// asking asks a server for another password. It reports whether a password can
+// have reached the server.
+type asking func(ctx context.Context, c *conn) (sent bool, err error)
+
+// askOnce asks for another password of a, in the way that by says, the first
+// server that can be asked: a password goes out at most once.
+func (d *Directory) askOnce(ctx context.Context, a *Account, by func(*server) (dialling, asking)) error {
 	if a.DN == "" {
 		return errors.New("changing a password: the account has no DN")
 	}
@@ -77,8 +107,9 @@ func (d *Directory) ChangePassword(ctx context.Context, a *Account, old, new sec
 	}
 	sent, err := false, errClosed
 	d.anyServer(ctx, func(connect context.Context, s *server) (final bool) {
-		sent, err = s.change(ctx, connect, a, old, new)
-		return err == nil || sent || errors.Is(err, errClear)
+		dial, ask := by(s)
+		sent, err = s.askOnce(ctx, connect, dial, ask)
+		return err == nil || sent || errors.Is(err, errClear) || denial.ReasonOf(err) != ""
 	})
 	switch {
 	case err == nil, denial.ReasonOf(err) != "":
@@ -89,13 +120,13 @@ func (d *Directory) ChangePassword(ctx context.Context, a *Account, old, new sec
 	return fmt.Errorf("changing the password of %q: %w", a.DN, err)
 }
 
-// change changes a password on a connection of its own, which is closed
+// askOnce asks for another password on a connection of its own, which is closed
 // afterwards: what a server makes of a connection after a change, or after one
 // that was given up, is nothing to rely on. It waits for an answer until ctx
 // ends, but for a connection only until connect ends. sent reports whether a
 // password can have reached the server; if it cannot, others may be asked
 // instead.
-func (s *server) change(ctx, connect context.Context, a *Account, old, new secret.String) (sent bool, err error) {
+func (s *server) askOnce(ctx, connect context.Context, dial dialling, ask asking) (sent bool, err error) {
 	if !s.tls && !s.d.config.StartTLS {
 		return false, fmt.Errorf("%s: %w", s.url, errClear)
 	}
@@ -104,17 +135,13 @@ func (s *server) change(ctx, connect context.Context, a *Account, old, new secre
 		return false, err
 	}
 	defer release()
-	change, dial := s.changeAsUser, s.dialBind
-	if a.dialect.unicodePwd {
-		change, dial = s.changeUnicodePwd, s.newConnection
-	}
 	c, err := dial(connect)
 	if err != nil {
 		s.blame(ctx, err)
 		return false, err
 	}
 	defer c.close()
-	return change(ctx, c, a.DN, old, new)
+	return ask(ctx, c)
 }
 
 // changeUnicodePwd writes the attribute by which Active Directory changes
@@ -154,18 +181,22 @@ func (s *server) changeAsUser(ctx context.Context, c *conn, dn string, old, new 
 		return true, refused
 	}
 	_, err = s.answerTo(ctx, c, dn, policyReason, func() error {
-		_, err := c.ldap.Extended(passwordModify(old, new))
+		_, err := c.ldap.Extended(passwordModify("", old, new))
 		return err
 	})
 	return true, err // the old password was, and each time may be the last that is granted
 }
 
 // passwordModify returns a request for the operation Password Modify (RFC 3062)
-// that acts upon whoever is bound and asks for the reason of a refusal.
-func passwordModify(old, new secret.String) *ldap.ExtendedRequest {
+// that asks for the reason of a refusal. It acts upon the account at dn, or upon
+// whoever is bound if dn is empty; without an old password none is sent.
+func passwordModify(dn string, old, new secret.String) *ldap.ExtendedRequest {
 	v := ber.Encode(ber.ClassUniversal, ber.TypeConstructed, ber.TagSequence, nil, "")
-	v.AppendChild(ber.NewString(ber.ClassContext, ber.TypePrimitive, 1, old.Reveal(), ""))
-	v.AppendChild(ber.NewString(ber.ClassContext, ber.TypePrimitive, 2, new.Reveal(), ""))
+	for tag, text := range []string{dn, old.Reveal(), new.Reveal()} {
+		if text != "" {
+			v.AppendChild(ber.NewString(ber.ClassContext, ber.TypePrimitive, ber.Tag(tag), text, ""))
+		}
+	}
 	r := ldap.NewExtendedRequest("1.3.6.1.4.1.4203.1.11.1", v)
 	r.Controls = []ldap.Control{ldap.NewControlBeheraPasswordPolicy()}
 	return r
@@ -204,21 +235,27 @@ var adError = regexp.MustCompile(`^([0-9A-Fa-f]{8}):`)
 // Windows error codes ([MS-ERREF], 2.2) that concern changes of passwords.
 const (
 	errorAccessDenied        = 0x5
+	errorGeneralFailure      = 0x1f
 	errorInvalidPassword     = 0x56
 	errorPasswordRestriction = 0x52d
 )
 
-// unicodePwdReason returns why Active Directory refused a change; "" is no
-// refusal, but something that does not work.
-func unicodePwdReason(e *ldap.Error) denial.Reason {
-	text := ""
+// windowsError returns the Windows error code of a refusal by Active Directory, 0
+// if there is none, and all that it says.
+func windowsError(e *ldap.Error) (code uint64, text string) {
 	if e.Err != nil {
 		text = e.Err.Error()
 	}
-	var code uint64
 	if m := adError.FindStringSubmatch(text); m != nil {
 		code, _ = strconv.ParseUint(m[1], 16, 32)
 	}
+	return code, text
+}
+
+// unicodePwdReason returns why Active Directory refused a change; "" is no
+// refusal, but something that does not work.
+func unicodePwdReason(e *ldap.Error) denial.Reason {
+	code, text := windowsError(e)
 	switch {
 	case code == errorInvalidPassword:
 		return denial.BadCredentials

@@ -224,7 +224,8 @@ func TestPasswordsAreChangedOverTLSOnly(t *testing.T) {
 type sink struct {
 	url    string
 	seen   atomic.Int64
-	hangUp atomic.Bool // instead of keeping silent
+	hangUp atomic.Bool  // instead of keeping silent
+	answer atomic.Value // func(id int64) *ber.Packet, instead of keeping silent
 }
 
 // newSink starts a relay before the server of c, and makes c use it as well as
@@ -265,6 +266,9 @@ func (s *sink) relay(c net.Conn, target string) {
 			s.seen.Add(1)
 			if s.hangUp.Load() {
 				return
+			}
+			if answer, ok := s.answer.Load().(func(int64) *ber.Packet); ok {
+				_, _ = c.Write(answer(p.Children[0].Value.(int64)).Bytes())
 			}
 			continue
 		}

@@ -381,6 +381,15 @@ func (s *Domains) ChangePassword(ctx context.Context, a *Account, old, new secre
 	return a.directory.ChangePassword(ctx, a, old, new)
 }
 
+// ResetPassword sets the password of a in the directory that it came from; see
+// [Directory.ResetPassword].
+func (s *Domains) ResetPassword(ctx context.Context, a *Account, new secret.String, unlock bool) error {
+	if a.directory == nil {
+		return fmt.Errorf("setting a password: %w", errStranger)
+	}
+	return a.directory.ResetPassword(ctx, a, new, unlock)
+}
+
 // Lockout returns what the directory that a came from does about wrong
 // passwords; see [Directory.Lockout].
 func (s *Domains) Lockout(ctx context.Context, a *Account) (Lockout, error) {

@@ -85,7 +85,7 @@ func oddPeople(name string) func(*memdir.Options) {
 }
 
 func memoryAsActiveDirectory(t *testing.T, _ bool) site {
-	s, c := memory(t, memdir.ActiveDirectory, oddPeople("sAMAccountName"))
+	s, c := memory(t, memdir.ActiveDirectory, oddPeople("sAMAccountName"), mayReset)
 	return site{
 		config: c, memory: s, password: memdir.SamplePassword, must: "nina", locks: 10,
 		people: []condition{

@@ -35,6 +35,12 @@ type SignInService interface {
 	SignIn(ctx context.Context, a signin.Attempt) (*signin.Identity, error)
 }
 
+// ResetService sets passwords; signin.Service is the real one.
+type ResetService interface {
+	// ResetPassword returns whom it is about.
+	ResetPassword(ctx context.Context, a signin.Attempt) (*signin.Identity, error)
+}
+
 // A Lookup finds people and groups by a part of their names; an empty text finds
 // all. A limit below 1 means as many as there may be. Finding somebody is no
 // sign-in.
@@ -46,8 +52,11 @@ type Lookup interface {
 // AgentOptions are what an Agent needs.
 type AgentOptions struct {
 	Service SignInService
-	Lookup  Lookup
-	Client  *http.Client // reaches the tenant; see [Config.Client]
+	// Passwords sets passwords for the tenant. Nil: its commands to do so are
+	// ignored.
+	Passwords ResetService
+	Lookup    Lookup
+	Client    *http.Client // reaches the tenant; see [Config.Client]
 	// Sign returns claims as a JWT by the key whose certificate the tenant knows.
 	Sign func(claims any) (string, error)
 	// Refused is called when the hub does not let this service in: the tenant
@@ -71,6 +80,7 @@ type Agent struct {
 	running  sync.WaitGroup
 	slots    chan struct{} // commands that are being answered
 	lookups  chan struct{} // of which are lookups
+	resets   chan struct{} // and of which set passwords
 	turns    *turns
 	tally    tally
 }
@@ -90,6 +100,7 @@ func NewAgent(o AgentOptions) *Agent {
 		pace:    newBucket(framesPerSecond, framesBurst),
 		slots:   make(chan struct{}, maxRunning),
 		lookups: make(chan struct{}, maxLookups),
+		resets:  make(chan struct{}, maxResets),
 		turns:   &turns{names: map[string]*turn{}},
 	}
 }

@@ -36,6 +36,10 @@ func (l *link) answers(event string) *answerer {
 		return &answerer{"_search_users_result", l.a.searchUsers}
 	case "list_groups":
 		return &answerer{"_list_groups_result", l.a.listGroups}
+	case "change_password":
+		if l.a.o.Passwords != nil {
+			return &answerer{"_change_password_result", l.a.changePassword}
+		}
 	}
 	return nil
 }

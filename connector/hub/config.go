@@ -26,6 +26,12 @@ type Config struct {
 	// CAFiles vouch for the servers of the tenant and for a proxy; none means
 	// the authorities of the system.
 	CAFiles []setting.File `yaml:"ca_files"`
+	// AllowPasswordChange carries out the tenant's commands to set passwords, by
+	// the rights of the directory's service account.
+	AllowPasswordChange bool `yaml:"allow_password_change"`
+	// UnlockOnPasswordChange also unlocks the account, where a new password does
+	// not do so by itself.
+	UnlockOnPasswordChange bool `yaml:"unlock_on_password_change"`
 	// LogoutURLs are the addresses to which /logout may send browsers.
 	LogoutURLs []string `yaml:"logout_urls"`
 }
@@ -49,6 +55,9 @@ func (c *Config) Validate() error {
 		if f == "" {
 			p.Addf("ca_files", "entry %d is empty; remove it", i+1)
 		}
+	}
+	if c.UnlockOnPasswordChange && !c.AllowPasswordChange {
+		p.Addf("unlock_on_password_change", "is on, but no password is changed; set allow_password_change: true as well, or remove it")
 	}
 	for i, raw := range c.LogoutURLs {
 		u, err := url.Parse(raw)

@@ -227,7 +227,11 @@ func (l *link) take(data []byte) error {
 		return errRefused
 	}
 	answer := l.answers(f.Event)
-	if answer == nil {
+	switch {
+	case answer == nil && f.Event == "change_password":
+		l.a.strange(oddEvent, "change_password: hub.allow_password_change is not on")
+		return nil
+	case answer == nil:
 		l.a.strange(oddEvent, "its event %.40q is none that this service knows", f.Event)
 		return nil
 	}

@@ -93,22 +93,30 @@ var words = map[denial.Reason]struct{ message, name string }{
 	denial.AccountLocked:      {"Account locked", "AccountLocked"},
 }
 
+// A failure is how tenants are told why not.
+type failure struct {
+	Message  string   `json:"message"`
+	Username *string  `json:"username,omitempty"`
+	Profile  *profile `json:"profile,omitempty"`
+	Name     string   `json:"name"`
+}
+
+// wrongUsername returns what is said of a name that is nobody's, or not one
+// person's alone.
+func wrongUsername(username string) failure {
+	return failure{Message: "Wrong username", Username: &username, Name: "WrongUsername"}
+}
+
 // refusal returns the answer to a sign-in that was not granted. about is the
 // account that it was for, nil if there is none that anybody may know of.
 func refusal(err error, username string, about *signin.Identity, reference string) any {
-	type failure struct {
-		Message  string   `json:"message"`
-		Username *string  `json:"username,omitempty"`
-		Profile  *profile `json:"profile,omitempty"`
-		Name     string   `json:"name"`
-	}
 	reason := denial.ReasonOf(err)
 	switch {
 	case reason == "" || reason == denial.NotAllowedHere:
 		return unexpected(reference)
 	case reason == denial.BadCredentials && about == nil && namesNobody(err):
 		return map[string]any{
-			"err":     failure{Message: "Wrong username", Username: &username, Name: "WrongUsername"},
+			"err":     wrongUsername(username),
 			"profile": map[string]string{"username": username},
 		}
 	}
@@ -116,9 +124,15 @@ func refusal(err error, username string, about *signin.Identity, reference strin
 	if w, ok := words[reason]; ok {
 		f.Message, f.Name = w.message, w.name
 	}
+	return f.about(about)
+}
+
+// about returns f as the answer to a command that was about id, nil if that is
+// nobody of whom anything may be told.
+func (f failure) about(id *signin.Identity) map[string]any {
 	answer := map[string]any{}
-	if about != nil {
-		p := profileOf(about, true)
+	if id != nil {
+		p := profileOf(id, true)
 		f.Profile = &p
 		answer["profile"] = p
 	}
@@ -148,9 +162,9 @@ func unexpected(reference string) any {
 	type inner struct {
 		Reference string `json:"reference"`
 	}
-	type failure struct {
+	type fault struct {
 		Message string `json:"message"`
 		Inner   inner  `json:"inner"`
 	}
-	return unexpectedAnswer{"err": failure{"Unexpected Error", inner{reference}}}
+	return unexpectedAnswer{"err": fault{"Unexpected Error", inner{reference}}}
 }

@@ -101,14 +101,17 @@ func buildInfo(version string) prometheus.Collector {
 	return g
 }
 
-// passwordChange is the method of attempts by which nobody is signed in.
-const passwordChange = "password_change"
+// The methods of attempts by which nobody is signed in.
+const (
+	passwordChange = "password_change"
+	passwordReset  = "password_reset"
+)
 
 // Count counts an attempt. What is in none of the lists that it should be in is
 // counted as "other", so that nobody can make new series.
 func (m *Metrics) Count(a Attempt) {
 	via, result, reason := known(m.vias, a.Via), known(results, a.Result), knownReason(a.Reason)
-	if a.Method == passwordChange {
+	if a.Method == passwordChange || a.Method == passwordReset {
 		m.changes.WithLabelValues(via, result, reason).Inc()
 		return
 	}

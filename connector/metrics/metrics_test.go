@@ -109,6 +109,18 @@ func TestSeriesFollowTheConventions(t *testing.T) {
 	}
 }
 
+// TestAResetIsAChangeOfAPassword, and no sign-in.
+func TestAResetIsAChangeOfAPassword(t *testing.T) {
+	m := newMetrics()
+	m.Count(Attempt{Method: "password_reset", Via: "hub", Result: "granted"})
+	if n := testutil.ToFloat64(m.changes.WithLabelValues("hub", "granted", "")); n != 1 {
+		t.Errorf("%v changes, want 1", n)
+	}
+	if n := testutil.ToFloat64(m.signIns.WithLabelValues("other", "hub", "granted", "")); n != 0 {
+		t.Errorf("%v sign-ins, want none", n)
+	}
+}
+
 // TestEverySeriesIsDocumented in docs/metrics.md, and nothing else is.
 func TestEverySeriesIsDocumented(t *testing.T) {
 	text, err := os.ReadFile("../../docs/metrics.md")

@@ -590,3 +590,21 @@ func FuzzConfigJSON(f *testing.F) {
 		}
 	})
 }
+
+// TestChangesOfPasswordsAreTakenOver: to unlock is no setting of its own.
+func TestChangesOfPasswordsAreTakenOver(t *testing.T) {
+	for _, tt := range []struct{ change, unlock, wantChange, wantUnlock bool }{
+		{true, true, true, true}, {true, false, true, false}, {false, true, false, false}, {false, false, false, false},
+	} {
+		report, c := run(t, typical(t, map[string]any{"ENABLE_WRITE_BACK": tt.change, "AUTO_UNLOCK_ON_PASSWORD_CHANGE": tt.unlock}).write(t))
+		if c.Hub.AllowPasswordChange != tt.wantChange || c.Hub.UnlockOnPasswordChange != tt.wantUnlock {
+			t.Errorf("%+v: %+v", tt, c.Hub)
+		}
+		if decide := about(report.Decide, "hub.allow_password_change") != ""; decide != tt.wantChange {
+			t.Errorf("%+v: to decide %v", tt, report.Decide)
+		}
+		if len(report.Left) > 0 {
+			t.Errorf("%+v: left %v", tt, report.Left)
+		}
+	}
+}

@@ -591,6 +591,10 @@ func (m *migration) hub() error {
 	m.doc.add(line{key: "hub.ticket_file", value: ticketFile, from: m.given("PROVISIONING_TICKET"), comment: "The file that holds the address of the ticket. It is a secret."})
 	if m.old.bool(false, "ENABLE_WRITE_BACK") {
 		m.doc.add(line{key: "hub.allow_password_change", value: "true", from: "ENABLE_WRITE_BACK", comment: "Let the tenant change passwords in the directory."})
+		if m.old.bool(false, "AUTO_UNLOCK_ON_PASSWORD_CHANGE") {
+			m.doc.add(line{key: "hub.unlock_on_password_change", value: "true", from: "AUTO_UNLOCK_ON_PASSWORD_CHANGE", comment: "Unlock the account with that."})
+		}
+		m.decide("hub.allow_password_change", "the tenant sets passwords by the rights of the service account, as before, but no longer those of administrators and of others in ldap.deny_groups, nor of disabled accounts")
 	}
 	m.proxy()
 	return nil
@@ -691,8 +695,9 @@ var unneeded = map[string]string{
 	"MAX_HEADER_SIZE": "is fixed", "AGENT_MODE": "there is no other", "SSL_CA_FILE": "see SSL_CA_PATH", "SSL_OPENSSLDIR_PATTERN": "see SSL_CA_PATH",
 	"LAST_SENT_THUMBPRINT": "was compared with the certificate", "PORT": "is a part of url or listen", "AUTHENTICATION": "the sections certificate and password say it",
 	"WITH_KERBEROS_PROXY_FRONTEND": "a header that anybody can send is not believed", "KERBEROS_DEBUG_USER": "a header that anybody can send is not believed",
-	"ENABLE_ACTIVE_DIRECTORY_UNICODE_PASSWORD": "the kind of directory decides it", "OVERRIDE_CONFIG": "is not needed",
-	"CACHE_FILE": "nothing is cached in files", "SSL_ENABLE_EMPTY_SUBJECT": "a certificate without a subject is taken, if it names the server",
+	"ENABLE_ACTIVE_DIRECTORY_UNICODE_PASSWORD": "the kind of directory decides it", "AUTO_UNLOCK_ON_PASSWORD_CHANGE": "goes with ENABLE_WRITE_BACK",
+	"OVERRIDE_CONFIG": "is not needed",
+	"CACHE_FILE":      "nothing is cached in files", "SSL_ENABLE_EMPTY_SUBJECT": "a certificate without a subject is taken, if it names the server",
 	"PROFILE_MAPPING_MEMORY_LIMIT_MB": "expressions are bounded by themselves", "PROFILE_MAPPING_TIMEOUT_MS": "expressions are bounded by themselves",
 	"SSL_KEY_PASSWORD": "goes with SSL_PFX",
 }
@@ -701,9 +706,6 @@ var unneeded = map[string]string{
 func (m *migration) rest() {
 	if m.old.bool(false, "KERBEROS_AUTH") {
 		m.left("KERBEROS_AUTH", "sign-in with Kerberos takes a keytab for the HTTP service, which the old connector did not have; certificate and password work without")
-	}
-	if m.old.bool(false, "AUTO_UNLOCK_ON_PASSWORD_CHANGE") {
-		m.left("AUTO_UNLOCK_ON_PASSWORD_CHANGE", "whether a change of the password unlocks the account is the directory's decision")
 	}
 	m.report.Left = append(m.report.Left, m.old.wrong...)
 	for _, key := range m.old.unused() {

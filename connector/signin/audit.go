@@ -44,7 +44,11 @@ type trail struct {
 // writeAudit writes the line of one attempt. It does not obey ctx: an attempt
 // that was given up is one that happened.
 func (s *Service) writeAudit(ctx context.Context, a *Attempt, t *trail, id *Identity, err error) {
-	r := slog.NewRecord(time.Now(), slog.LevelInfo, "sign_in", 0)
+	event := "sign_in"
+	if _, ok := a.Credential.(PasswordReset); ok { // nobody stands at a door
+		event = "password_reset"
+	}
+	r := slog.NewRecord(time.Now(), slog.LevelInfo, event, 0)
 	add := func(key, value string) {
 		if value != "" {
 			r.AddAttrs(slog.String(key, shorten(value)))

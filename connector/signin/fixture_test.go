@@ -2,6 +2,7 @@ package signin_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/x509"
 	"encoding/json"
@@ -89,6 +90,8 @@ type directory struct {
 	accounts                    map[string]*ldapauth.Account
 	findErr, bindErr, groupsErr error
 	changeErr, judgeErr         error
+	resetErr                    error
+	resets, unlocks             atomic.Int32
 	strong                      bool
 	lockout                     ldapauth.Lockout
 	lockoutErr                  error
@@ -149,6 +152,15 @@ func (d *directory) ChangePassword(_ context.Context, _ *ldapauth.Account, old, 
 		return denial.New(denial.BadCredentials, "wrong old password")
 	}
 	return d.changeErr
+}
+
+func (d *directory) ResetPassword(ctx context.Context, _ *ldapauth.Account, _ secret.String, unlock bool) error {
+	d.resets.Add(1)
+	if unlock {
+		d.unlocks.Add(1)
+	}
+	time.Sleep(d.takes)
+	return cmp.Or(d.resetErr, ctx.Err())
 }
 
 func (d *directory) Lockout(context.Context, *ldapauth.Account) (ldapauth.Lockout, error) {

@@ -14,7 +14,8 @@ const (
 )
 
 // An Outcome is what one attempt came to. It does not tell whose attempt that
-// was. An attempt to change a password is one by [ByPasswordChange].
+// was. An attempt to change a password is one by [ByPasswordChange], or
+// [ByPasswordReset].
 type Outcome struct {
 	Method Method
 	Via    string        // as in [Attempt]

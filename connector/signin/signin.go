@@ -40,6 +40,8 @@ type Directory interface {
 	Bind(ctx context.Context, a *ldapauth.Account, password secret.String) error
 	// ChangePassword sends both passwords to the directory, at most once.
 	ChangePassword(ctx context.Context, a *ldapauth.Account, old, new secret.String) error
+	// ResetPassword sends the new password to the directory, at most once.
+	ResetPassword(ctx context.Context, a *ldapauth.Account, new secret.String, unlock bool) error
 	// Lockout tells how many wrong passwords lock the account. Its errors are
 	// no reason to keep anybody out.
 	Lockout(ctx context.Context, a *ldapauth.Account) (ldapauth.Lockout, error)
@@ -76,6 +78,9 @@ type Options struct {
 	// ChangePassword lets people change a password that has expired or must be
 	// changed.
 	ChangePassword bool
+	// ResetPassword lets services set passwords, and UnlockOnReset unlocks the
+	// accounts as well.
+	ResetPassword, UnlockOnReset bool
 	// AllowExpiredPassword and AllowMustChangePassword let people in whose
 	// accounts have no other fault than that, whatever proves who they are.
 	AllowExpiredPassword, AllowMustChangePassword bool
@@ -132,6 +137,8 @@ type Service struct {
 	passwords    bool
 	passwordFrom *iprange.Set
 	changes      bool
+	resets       bool
+	unlocks      bool
 	allowed      []denial.Reason // faults of passwords that are let pass
 	throttle     *throttle
 	refusalFloor time.Duration
@@ -204,6 +211,8 @@ func New(o Options) (*Service, error) {
 		passwords:        o.PasswordEnabled,
 		passwordFrom:     o.PasswordFrom,
 		changes:          o.PasswordEnabled && o.ChangePassword,
+		resets:           o.ResetPassword,
+		unlocks:          o.UnlockOnReset,
 		allowed:          allowed,
 		throttle:         throttle,
 		refusalFloor:     o.RefusalFloor,

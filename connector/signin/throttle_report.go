@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"adconnector/ldapauth"
 )
 
 // A ThrottleReport is what the throttle counts now.
@@ -206,6 +208,14 @@ func (t *throttle) clearAccount(what string) int {
 		return accounts[key]
 	})
 	return cleared + t.names.clear(func(_ uint64, c *counter) bool { return accounts[c.leadsTo] })
+}
+
+// forget forgets what was counted of an account, and of the names that have led to
+// it.
+func (t *throttle) forget(a *ldapauth.Account) {
+	account := t.accountKey(a.ID)
+	t.accounts.clear(func(key uint64, _ *counter) bool { return key == account })
+	t.names.clear(func(_ uint64, c *counter) bool { return c.leadsTo == account })
 }
 
 // clear forgets the failures of the counters that chosen picks, and returns how

@@ -24,11 +24,14 @@ const (
 	// ByPasswordChange is no way in: it marks what concerns the change of a
 	// password.
 	ByPasswordChange Method = "password_change"
+	// ByPasswordReset marks what concerns a password that a service sets.
+	ByPasswordReset Method = "password_reset"
 )
 
 // A Credential is what somebody brings to prove who they are: [Password],
 // [Certificate], [Session], or what is left of one, [Refused]. [PasswordChange]
-// is for [Service.ChangePassword] only. The set is closed.
+// is for [Service.ChangePassword] only, and [PasswordReset] for
+// [Service.ResetPassword]. The set is closed.
 type Credential interface{ Method() Method }
 
 // Password is a user name and a password as they were typed.
@@ -45,6 +48,16 @@ type PasswordChange struct {
 
 // Method returns [ByPasswordChange].
 func (PasswordChange) Method() Method { return ByPasswordChange }
+
+// PasswordReset is a user name with the password that a service sets, without the
+// old one.
+type PasswordReset struct {
+	Username string
+	New      secret.String
+}
+
+// Method returns [ByPasswordReset].
+func (PasswordReset) Method() Method { return ByPasswordReset }
 
 // Certificate is the chain that the client sent in the TLS handshake, leaf
 // first. That the client holds the leaf's key was proved by the handshake;

@@ -33,6 +33,7 @@ var sentences = map[denial.Reason]string{
 	denial.PasswordTooYoung:    "Your password was changed only a short time ago and cannot be changed again yet. Try again tomorrow, or ask your help desk.",
 	denial.PasswordNotAccepted: "The new password is against the rules of your organisation. It may be too short or too simple, or one that you have had before: choose a longer one, with capital and small letters, digits and other characters.",
 	denial.ChangeNotAllowed:    "You may not change your password yourself. Ask your help desk for a new one.",
+	denial.ResetNotAllowed:     "Your password cannot be set from here. Ask your help desk for a new one.",
 
 	denial.Untrusted:      "It was not issued by an authority that is trusted here. Choose the certificate of your organisation.",
 	denial.Expired:        "It has expired, or the certificate of its issuer has. Ask your help desk for a new one.",

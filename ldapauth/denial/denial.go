@@ -51,6 +51,7 @@ const (
 	PasswordTooYoung    Reason = "password_too_young"    // changed too recently to be changed again
 	PasswordNotAccepted Reason = "password_not_accepted" // against a rule, but the directory does not say which
 	ChangeNotAllowed    Reason = "change_not_allowed"    // this user may not change the password
+	ResetNotAllowed     Reason = "reset_not_allowed"     // the service account may not set this password
 )
 
 // Reasons that concern a client certificate.
@@ -99,7 +100,7 @@ func Reasons() []Reason { return slices.Clone(reasons) }
 var reasons = []Reason{
 	BadCredentials, NoAccount, SeveralAccounts, Throttled, NotAllowedHere, BadForm, SessionEnded,
 	AccountDisabled, AccountExpired, AccountLocked, PasswordExpired, MustChangePassword, OutsideHours, NotAtThisComputer, DeniedGroup,
-	PasswordTooShort, PasswordTooSimple, PasswordUsedBefore, PasswordTooYoung, PasswordNotAccepted, ChangeNotAllowed,
+	PasswordTooShort, PasswordTooSimple, PasswordUsedBefore, PasswordTooYoung, PasswordNotAccepted, ChangeNotAllowed, ResetNotAllowed,
 	Untrusted, Expired, NotYetValid, WrongUsage, WeakKey, WeakSignature, AmbiguousName, BadName, WrongPolicy, BadCertificate,
 	SIDMismatch, WeakMapping, OlderThanAccount,
 	Revoked, RevocationUnknown, NoRevocationSource, CRLExpired, CRLUnreachable, CRLUnusable, CRLBadSignature, CRLReplayed,

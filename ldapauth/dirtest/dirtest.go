@@ -98,9 +98,12 @@ type Server struct {
 	KDC        string // of Samba: where its Kerberos answers, 127.0.0.1:port by TCP
 	CAFile     string // PEM; vouches for 127.0.0.1, localhost and a name in corp.example.test
 
-	BaseDN        string
-	BindDN        string // of a service account that may read and nothing else
-	BindPassword  string
+	BaseDN       string
+	BindDN       string // of a service account that may read and nothing else
+	BindPassword string // of both service accounts
+	// ResetDN is a service account that may read and set passwords. On Samba it
+	// may unlock the people who are named above, but not the fifty further ones.
+	ResetDN       string
 	AdminDN       string // of an account that may do everything
 	AdminPassword string
 	Password      string // of every person

@@ -21,6 +21,7 @@ const (
 	ldapBulk     = "ou=bulk," + ldapBase
 	ldapPolicies = "ou=policies," + ldapBase
 	ldapService  = "cn=svc-connector,ou=service," + ldapBase
+	ldapReset    = "cn=svc-reset,ou=service," + ldapBase
 	ldapAdmin    = "cn=admin," + ldapBase
 )
 
@@ -118,8 +119,10 @@ func (t *tree) frame() {
 		attr("pwdMustChange", "TRUE"), attr("pwdMaxAge", "31536000"), attr("pwdAllowUserChange", "TRUE"),
 		attr("pwdMinLength", "8"), attr("pwdCheckQuality", "1"), attr("pwdInHistory", "3"))
 	t.add("cn=service,"+ldapPolicies, attr("objectClass", "device", "pwdPolicy"), attr("pwdAttribute", "userPassword"), attr("pwdLockout", "FALSE"))
-	t.add(ldapService, attr("objectClass", "organizationalRole", "simpleSecurityObject"),
-		attr("userPassword", hash(servicePassword)), attr("pwdPolicySubentry", "cn=service,"+ldapPolicies))
+	for _, account := range []string{ldapService, ldapReset} {
+		t.add(account, attr("objectClass", "organizationalRole", "simpleSecurityObject"),
+			attr("userPassword", hash(servicePassword)), attr("pwdPolicySubentry", "cn=service,"+ldapPolicies))
+	}
 	t.add("cn=printer,"+ldapPeople, attr("objectClass", "device", "extensibleObject"), attr("uid", "printer"), attr("userPassword", t.password))
 }
 

@@ -72,6 +72,7 @@ func startOpenLDAP(o OpenLDAPOptions) (_ *Server, err error) {
 	s := &Server{
 		Kind: KindOpenLDAP, CAFile: filepath.Join(dir, "ca.pem"), BaseDN: ldapBase,
 		BindDN: ldapService, BindPassword: servicePassword,
+		ResetDN: ldapReset,
 		AdminDN: ldapAdmin, AdminPassword: adminPassword, Password: password,
 	}
 	b := &slapd{server: s, options: o, program: filepath.Join(dir, "slapd"), dir: dir, removeDir: removeDir, thread: th}
@@ -114,8 +115,8 @@ func (b *slapd) prepare() error {
 
 func (b *slapd) file(name string) string { return filepath.Join(b.dir, name) }
 
-// config returns slapd.conf. The service account may read everything but
-// passwords, everybody else only what a bind needs.
+// config returns slapd.conf. The service accounts may read everything but
+// passwords, one of them may set those, everybody else only what a bind needs.
 func (b *slapd) config() string {
 	o := b.options
 	var conf strings.Builder
@@ -175,8 +176,8 @@ func (b *slapd) config() string {
 	line("overlay ppolicy")
 	line("ppolicy_default %q", "cn=default,"+ldapPolicies)
 	line("ppolicy_use_lockout")
-	line("access to attrs=userPassword by self =xw by anonymous auth by * none")
-	line("access to * by dn.exact=%q read by * none", ldapService)
+	line("access to attrs=userPassword by self =xw by dn.exact=%q =w by anonymous auth by * none", ldapReset)
+	line("access to * by dn.exact=%q read by dn.exact=%q read by * none", ldapService, ldapReset)
 	return conf.String()
 }
 

@@ -14,6 +14,7 @@ from samba.dcerpc import security
 from samba.ndr import ndr_unpack
 from samba.param import LoadParm
 from samba.samdb import SamDB
+from samba.sd_utils import SDUtils
 
 conf, password, service_password = sys.argv[1:]
 params = LoadParm()
@@ -85,6 +86,7 @@ person(
     "svc-connector", "Service", "Connector", unit="Service", secret=service_password,
     **{"msDS-SupportedEncryptionTypes": AES},
 )
+reset = person("svc-reset", "Service", "Reset", unit="Service", secret=service_password)
 jon = person("jon", "Jon", "Smith")
 person("dis", "Dis", "Abled", userAccountControl="514")
 person("exp", "Exp", "Ired", accountExpires=SPRING_2000)
@@ -113,6 +115,17 @@ group("Träger (all), x", jon)
 group("dist-list", jon, groupType=DISTRIBUTION_GROUP)
 primary = group("group-PrimaryX", photo)
 db.transaction_commit()
+
+# The right to set passwords of users, by its GUID, and the right to write when
+# they were locked.
+USER = "bf967aba-0de6-11d0-a285-00aa003049e2"
+SET_PASSWORD = "(OA;CIIO;CR;00299570-246d-11d0-a768-00aa006e0529;%s;%%s)" % USER
+UNLOCK = "(OA;CIIO;WP;28630ebf-41d5-11d1-a9c1-0000f80367c1;%s;%%s)" % USER
+sid = str(ndr_unpack(security.dom_sid, db.search(reset, ldb.SCOPE_BASE, attrs=["objectSid"])[0]["objectSid"][0]))
+rights = SDUtils(db)
+rights.dacl_add_ace("OU=Staff," + base, SET_PASSWORD % sid)
+rights.dacl_add_ace("OU=Staff," + base, UNLOCK % sid)
+rights.dacl_add_ace("OU=Bulk," + base, SET_PASSWORD % sid)
 
 # The names under which clients ask for a ticket for LDAP: a domain controller
 # writes its own when it updates the DNS, which this one does not.

@@ -78,6 +78,7 @@ func startSamba(th *thread) (_ *Server, err error) {
 	s := &Server{
 		Kind: KindSamba, CAFile: filepath.Join(dir, "ca.pem"), BaseDN: base,
 		BindDN: "CN=Service Connector,OU=Service," + base, BindPassword: servicePassword,
+		ResetDN: "CN=Service Reset,OU=Service," + base,
 		AdminDN: "CN=Administrator,CN=Users," + base, AdminPassword: adminPassword, Password: password,
 	}
 	b := &samba{server: s, dir: dir, removeDir: removeDir, thread: th, wire: newWire(th, 389, 636, 88, 3268, 3269)}

@@ -5,8 +5,8 @@
 // in: simple binds with the answers of the real servers, searches with every
 // kind of filter, paging, nested groups, StartTLS. The only thing that can be
 // changed over the network is the password of an account in the Active Directory
-// flavor, by whoever knows the old one. The demo runs on it, and so do the tests that need a directory
-// but not a real one.
+// flavor, by whoever knows the old one or may set it. The demo runs on it, and so
+// do the tests that need a directory but not a real one.
 //
 // Where the two real servers are lenient, this one is lenient in the same way,
 // because that is what a client must be tested against: it finds "jon" when
@@ -54,6 +54,9 @@ type Options struct {
 	RequireTLS bool
 	// AnonymousRead lets anybody search. Otherwise only the root DSE is open.
 	AnonymousRead bool
+	// MayReset are the DNs of accounts that may set the passwords of others and
+	// unlock them, in the Active Directory flavor.
+	MayReset []string
 	// MaxPageSize is how many entries one answer holds at most: MaxPageSize of
 	// Active Directory (default 1000), the size limit of OpenLDAP (default 500).
 	MaxPageSize int

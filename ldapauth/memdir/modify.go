@@ -25,13 +25,14 @@ type modification struct {
 
 // The operations of modifications.
 const (
-	modifyAdd    = 0
-	modifyDelete = 1
+	modifyAdd     = 0
+	modifyDelete  = 1
+	modifyReplace = 2
 )
 
-// modify answers a modify request. The only one that is granted is the change
-// of a password in an Active Directory: a modification that deletes the old
-// unicodePwd and one that adds the new one.
+// modify answers a modify request. The only ones that are granted are of
+// passwords in an Active Directory: a change, which deletes the old unicodePwd and
+// adds the new one, and a reset, which replaces it.
 func (c *conn) modify(m message) error {
 	f := fields{rest: m.op.Children}
 	dn, list := f.text(), f.expect(ber.ClassUniversal, ber.TagSequence)
@@ -49,6 +50,8 @@ func (c *conn) modify(m message) error {
 	res := readOnly
 	if old, new, ok := passwordsIn(changes); ok && c.server.options.Flavor == ActiveDirectory {
 		res = c.changePassword(dn, old, new)
+	} else if r, ok := resetIn(changes); ok && c.server.options.Flavor == ActiveDirectory {
+		res = c.resetPassword(dn, r)
 	}
 	c.server.debug("modify", "dn", dn, "code", res.code, "text", strings.TrimRight(res.text, "\x00"))
 	c.send(m.id, res.packet(opModifyResponse))
@@ -106,6 +109,7 @@ func decodePassword(value string) (string, bool) {
 // Windows error codes ([MS-ERREF], 2.2) with which changes of passwords are
 // refused.
 const (
+	accessDenied      = 0x5
 	wrongOldPassword  = 0x56
 	againstThePolicy  = 0x52d
 	lockedOut         = 0x775
@@ -163,12 +167,9 @@ func (d *directory) remembered(earlier []string) []string {
 
 // accepts reports whether the domain's policy lets e have a new password.
 func (d *directory) accepts(e *entry, password string, now time.Time) bool {
-	const complex = 1
 	policy := d.byDN[d.base]
 	switch set := e.number("pwdLastSet"); {
-	case int64(len(utf16.Encode([]rune(password)))) < policy.number("minPwdLength"):
-		return false
-	case policy.number("pwdProperties")&complex != 0 && !isComplex(password, e.first("sAMAccountName")):
+	case !d.isStrong(e, password):
 		return false
 	case policy.number("pwdHistoryLength") > 0 && (e.hasPassword(password) || slices.Contains(e.earlier, password)):
 		return false
@@ -176,6 +177,15 @@ func (d *directory) accepts(e *entry, password string, now time.Time) bool {
 		return false
 	}
 	return true
+}
+
+// isStrong reports whether a password is long and complex enough for the domain's
+// policy.
+func (d *directory) isStrong(e *entry, password string) bool {
+	const complex = 1
+	policy := d.byDN[d.base]
+	return int64(len(utf16.Encode([]rune(password)))) >= policy.number("minPwdLength") &&
+		(policy.number("pwdProperties")&complex == 0 || isComplex(password, e.first("sAMAccountName")))
 }
 
 // isComplex reports whether a password is made of three kinds of characters and

@@ -1,0 +1,117 @@
+package ldapauth
+
+import (
+	"context"
+	"strings"
+
+	"adconnector/ldapauth/denial"
+	"adconnector/ldapauth/secret"
+
+	"github.com/go-ldap/ldap/v3"
+)
+
+// ResetPassword sets the password of a to new by the rights of the service
+// account, whatever the old one is. It needs TLS to every server. What the
+// directory demands of new passwords holds, as far as it holds for those that
+// administrators set; Active Directory lets them use earlier ones again.
+//
+// In Active Directory unlock also ends a lock after wrong passwords, in the same
+// request, so that both happen or neither. It takes the right to write
+// lockoutTime. Other directories are asked for the password alone: OpenLDAP
+// unlocks whoever gets a new one, in any case. It does so even with accounts that
+// an administrator has locked for good, so that whoever asks must refuse those
+// before.
+//
+// The password goes out at most once. The error is a denial if the directory
+// refused: ResetNotAllowed if the service account lacks the right, or one of the
+// reasons for new passwords. It has [ErrUnanswered] in its chain if it is unknown
+// whether the password was set.
+func (d *Directory) ResetPassword(ctx context.Context, a *Account, new secret.String, unlock bool) error {
+	if err := CheckNewPassword(secret.String{}, new, a.Username); err != nil {
+		return err
+	}
+	return d.askOnce(ctx, a, func(s *server) (dialling, asking) {
+		return s.newConnection, func(ctx context.Context, c *conn) (bool, error) {
+			switch {
+			case a.isCalled(c.as):
+				return false, denial.New(denial.ResetNotAllowed, "%q is the service account itself; nothing was sent", a.DN)
+			case a.dialect.unicodePwd:
+				return s.resetUnicodePwd(ctx, c, a.DN, new, unlock)
+			}
+			return s.resetByOperation(ctx, c, a.DN, new)
+		}
+	})
+}
+
+// resetUnicodePwd writes the attribute without proof of the old password ([MS-ADTS],
+// 3.1.1.3.1.5).
+func (s *server) resetUnicodePwd(ctx context.Context, c *conn, dn string, new secret.String, unlock bool) (sent bool, err error) {
+	r := ldap.NewModifyRequest(dn, nil)
+	r.Replace("unicodePwd", []string{unicodePwd(new)})
+	if unlock {
+		r.Replace("lockoutTime", []string{"0"})
+	}
+	return s.answerTo(ctx, c, dn, resetReason, func() error { return c.ldap.Modify(r) })
+}
+
+// resetByOperation asks for a new password of somebody else (RFC 3062).
+func (s *server) resetByOperation(ctx context.Context, c *conn, dn string, new secret.String) (sent bool, err error) {
+	return s.answerTo(ctx, c, dn, resetPolicyReason, func() error {
+		_, err := c.ldap.Extended(passwordModify(dn, secret.String{}, new))
+		return err
+	})
+}
+
+// isCalled reports whether as, by which a server says who is bound, means a: a
+// DN, a name with its domain, or either as an authorisation identity (RFC 4513,
+// section 5.2.1.8). Of names with a domain only the name is compared, since there
+// is nothing to be lost by taking one too many for the service account.
+func (a *Account) isCalled(as string) bool {
+	if dn, ok := strings.CutPrefix(as, "dn:"); ok {
+		as = dn
+	}
+	if x, err := normalDN(as); err == nil {
+		y, err := normalDN(a.DN)
+		return err == nil && x == y
+	}
+	name := strings.TrimPrefix(as, "u:")
+	if _, after, ok := strings.Cut(name, `\`); ok {
+		name = after
+	}
+	if sameName(name, a.First("userPrincipalName")) {
+		return name != ""
+	}
+	name, _, _ = strings.Cut(name, "@")
+	return name != "" && sameName(name, a.Username)
+}
+
+// resetReason returns why Active Directory refused to set a password; "" is no
+// refusal, but something that does not work.
+func resetReason(e *ldap.Error) denial.Reason {
+	code, text := windowsError(e)
+	switch {
+	case code == errorPasswordRestriction:
+		return restriction(text)
+	case code == errorAccessDenied, e.ResultCode == ldap.LDAPResultInsufficientAccessRights:
+		return denial.ResetNotAllowed
+	case e.ResultCode == ldap.LDAPResultConstraintViolation,
+		e.ResultCode == ldap.LDAPResultUnwillingToPerform && code != errorGeneralFailure:
+		return denial.PasswordNotAccepted
+	}
+	return ""
+}
+
+// resetPolicyReason returns why a server refused a Password Modify operation for
+// somebody else; "" is no refusal, but something that does not work.
+func resetPolicyReason(e *ldap.Error) denial.Reason {
+	if c := policyControl(e.Packet); c != nil && c.Error >= 5 { // about the new password; the others are about rights
+		return changeReasons[c.Error]
+	}
+	switch e.ResultCode {
+	case ldap.LDAPResultConstraintViolation:
+		return denial.PasswordNotAccepted
+	case ldap.LDAPResultInsufficientAccessRights, ldap.LDAPResultStrongAuthRequired: // the latter: nobody is bound
+		return denial.ResetNotAllowed
+	}
+	return ""
+}
