@@ -62,10 +62,7 @@ func (t *Tenant) Run(ctx context.Context, known *Settings) {
 			switch {
 			case err == nil:
 				t.Log.Info("hub: the tenant knows this service", "connection", s.ConnectionName, "realm", s.Realm)
-				if known != nil && known.Fingerprint() != s.Fingerprint() {
-					t.Log.Warn("hub: the tenant signs its commands with another key from now on; if nobody knows of that, ask the tenant's administrator",
-						"fingerprint", s.Fingerprint(), "before", known.Fingerprint())
-				}
+				t.compareKeys(known, s)
 				known, asked, retry = s, true, firstRetry
 				t.Changed(s)
 			case ctx.Err() != nil:
@@ -77,6 +74,7 @@ func (t *Tenant) Run(ctx context.Context, known *Settings) {
 				t.Log.Error("hub: the tenant could not be asked; everything else goes on with what it said last", "err", err, "next_try", wait.Round(time.Second).String())
 			}
 		} else if s, err := t.Provisioner.Last(); err == nil && s != nil && s.AsOf.After(known.AsOf) {
+			t.compareKeys(known, s)
 			known = s // somebody has asked by hand
 			t.Changed(s)
 		}
@@ -87,5 +85,14 @@ func (t *Tenant) Run(ctx context.Context, known *Settings) {
 			asked = false
 		case <-time.After(wait):
 		}
+	}
+}
+
+// compareKeys warns when the tenant has another key than it had. It is taken, because
+// tenants change it.
+func (t *Tenant) compareKeys(before, now *Settings) {
+	if before != nil && before.Fingerprint() != now.Fingerprint() {
+		t.Log.Warn("hub: the tenant signs its commands with another key from now on; if nobody knows of that, ask the tenant's administrator",
+			"fingerprint", now.Fingerprint(), "before", before.Fingerprint())
 	}
 }

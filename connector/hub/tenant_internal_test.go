@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"crypto/rsa"
@@ -14,6 +15,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"path/filepath"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -34,18 +36,23 @@ func (d direct) RoundTrip(r *http.Request) (*http.Response, error) {
 	return w.Result(), nil
 }
 
+// newPublic returns a public key as tenants hand it out.
+func newPublic() (string, error) {
+	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		return "", err
+	}
+	der, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
+	return string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der})), err
+}
+
 // TestTenantIsToldOfANewCertificate: within a minute of the change; and a tenant
 // that does not answer is asked again, ever more rarely.
 func TestTenantIsToldOfANewCertificate(t *testing.T) {
-	key, err := rsa.GenerateKey(rand.Reader, 2048)
+	public, err := newPublic()
 	if err != nil {
 		t.Fatal(err)
 	}
-	der, err := x509.MarshalPKIXPublicKey(&key.PublicKey)
-	if err != nil {
-		t.Fatal(err)
-	}
-	public := string(pem.EncodeToMemory(&pem.Block{Type: "PUBLIC KEY", Bytes: der}))
 	ca, err := testca.New("CA")
 	if err != nil {
 		t.Fatal(err)
@@ -97,7 +104,8 @@ func TestTenantIsToldOfANewCertificate(t *testing.T) {
 		var current atomic.Pointer[x509.Certificate]
 		current.Store(certificates[0])
 		var said atomic.Pointer[Settings]
-		tenant := NewTenant(p, current.Load, said.Store, slog.New(slog.DiscardHandler))
+		var log bytes.Buffer
+		tenant := NewTenant(p, current.Load, said.Store, slog.New(slog.NewTextHandler(&log, nil)))
 		ctx, cancel := context.WithCancel(t.Context())
 		go tenant.Run(ctx, nil)
 		defer synctest.Wait()
@@ -133,6 +141,18 @@ func TestTenantIsToldOfANewCertificate(t *testing.T) {
 		tells(certificates[0], certificates[1])
 		if last, err := p.Last(); err != nil || !p.IsPosted(last, certificates[1]) {
 			t.Errorf("what is kept: %+v, %v", last, err)
+		}
+
+		// Somebody asks by hand, and the tenant has another key.
+		if public, err = newPublic(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.Provision(ctx, certificates[1]); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * lookEvery)
+		if synctest.Wait(); strings.Count(log.String(), "another key") != 1 || said.Load().SigningKey != public {
+			t.Errorf("the key that was asked for by hand:\n%s", log.String())
 		}
 	})
 }
