@@ -383,7 +383,7 @@ func (c *Connector) makeService(audit io.Writer, dir *private.Dir) (*signin.Serv
 		c.audit, audit = f, f
 	}
 	o := c.policy()
-	o.DataDir, o.Audit = dir, signin.NewAudit(audit)
+	o.DataDir, o.Audit = dir, signin.NewAudit(printableJSON{audit})
 	service, err := signin.New(o)
 	c.service = service
 	return service, err

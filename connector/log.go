@@ -22,7 +22,7 @@ func NewLog(c LogConfig, w io.Writer) *slog.Logger {
 	if format == "text" {
 		return slog.New(slog.NewTextHandler(w, o))
 	}
-	return slog.New(slog.NewJSONHandler(w, o))
+	return slog.New(slog.NewJSONHandler(printableJSON{w}, o))
 }
 
 // isTerminal reports whether w is a character device, which is as good as a

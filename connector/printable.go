@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"unicode"
+	"unicode/utf16"
 	"unicode/utf8"
 )
 
@@ -52,19 +53,40 @@ func WriteJSON(w io.Writer, v any) error {
 	if err := e.Encode(v); err != nil {
 		return err
 	}
-	var out strings.Builder
-	for _, r := range b.String() { // valid, and what is hidden is inside of strings
-		if !hidden(r) {
-			out.WriteRune(r)
-			continue
-		}
-		if r > 0xffff {
-			high, low := (r-0x10000)>>10+0xd800, (r-0x10000)&0x3ff+0xdc00
-			fmt.Fprintf(&out, `\u%04x\u%04x`, high, low)
-			continue
-		}
-		fmt.Fprintf(&out, `\u%04x`, r)
-	}
-	_, err := io.WriteString(w, out.String())
+	_, err := w.Write(escapeHidden(b.Bytes()))
 	return err
+}
+
+// escapeHidden returns JSON with escapes for all characters that [Printable]
+// would not let through. JSON has them inside of strings only, and is the same
+// with the escapes.
+func escapeHidden(text []byte) []byte {
+	if bytes.IndexFunc(text, hidden) < 0 {
+		return text
+	}
+	var out bytes.Buffer
+	for _, r := range string(text) {
+		switch {
+		case !hidden(r):
+			out.WriteRune(r)
+		case r > 0xffff:
+			high, low := utf16.EncodeRune(r)
+			fmt.Fprintf(&out, `\u%04x\u%04x`, high, low)
+		default:
+			fmt.Fprintf(&out, `\u%04x`, r)
+		}
+	}
+	return out.Bytes()
+}
+
+// A printableJSON passes JSON on as [escapeHidden] writes it. The JSON of
+// the standard library escapes what ends a line, but not everything that a
+// terminal obeys.
+type printableJSON struct{ w io.Writer }
+
+func (p printableJSON) Write(text []byte) (int, error) {
+	if _, err := p.w.Write(escapeHidden(text)); err != nil {
+		return 0, err
+	}
+	return len(text), nil
 }
