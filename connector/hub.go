@@ -1,6 +1,7 @@
 package connector
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"errors"
@@ -55,17 +56,29 @@ func (c *Connector) openHub(base *url.URL, dir *private.Dir) error {
 // lookup answers the tenant's questions for people and groups.
 type lookup struct{ c *Connector }
 
-// FindPeople returns the profiles of people, without their groups.
+// FindPeople returns the profiles of people, without their groups. Somebody whose
+// claims cannot be worked out is left out: people can change much of their own
+// entries, and one must not keep all from being found.
 func (l lookup) FindPeople(ctx context.Context, text string, limit int) ([]*signin.Identity, error) {
 	accounts, _, err := l.c.directory.SearchUsers(ctx, text, most(limit))
 	if err != nil {
 		return nil, err
 	}
-	people := make([]*signin.Identity, len(accounts))
-	for i, a := range accounts {
-		if people[i], err = l.c.service.Describe(a); err != nil {
-			return nil, err
+	people := make([]*signin.Identity, 0, len(accounts))
+	var left error
+	for _, a := range accounts {
+		if ctx.Err() != nil {
+			return nil, context.Cause(ctx)
 		}
+		person, err := l.c.service.Describe(a)
+		if err != nil {
+			left = cmp.Or(left, fmt.Errorf("%s: %w", a.DN, err))
+			continue
+		}
+		people = append(people, person)
+	}
+	if left != nil {
+		l.c.log.Warn("hub: a search leaves out people whose claims cannot be worked out", "people", len(accounts)-len(people), "err", left)
 	}
 	return people, nil
 }

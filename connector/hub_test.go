@@ -383,8 +383,6 @@ func TestUsersAreForTheTenant(t *testing.T) {
 		t.Fatal(err)
 	}
 	forged, now := &hubtest.Tenant{Key: other}, time.Now().Unix()
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: r.roots, MinVersion: tls.VersionTLS12}}}
-	t.Cleanup(client.CloseIdleConnections)
 	for name, tt := range map[string]struct {
 		bearer string
 		status int
@@ -399,21 +397,8 @@ func TestUsersAreForTheTenant(t *testing.T) {
 		"the tenant's":       {tenant.Sign(nil), http.StatusOK, `"nickname":"jon"`},
 		"of another tenancy": {tenant.Sign(map[string]any{"aud": "urn:other"}), http.StatusUnauthorized, "Unauthorized\n"},
 	} {
-		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, r.url+"/users?criteria=jon&limit=3", nil)
-		if err != nil {
-			t.Fatal(err)
-		}
-		if tt.bearer != "" {
-			request.Header.Set("Authorization", "Bearer "+tt.bearer)
-		}
-		response, err := client.Do(request)
-		if err != nil {
-			t.Fatal(err)
-		}
-		body, err := io.ReadAll(response.Body)
-		_ = response.Body.Close()
-		if err != nil || response.StatusCode != tt.status || !strings.Contains(string(body), tt.body) {
-			t.Errorf("%s: %s, %q, %v", name, response.Status, body, err)
+		if status, body := users(t, r, tt.bearer); status != tt.status || !strings.Contains(body, tt.body) {
+			t.Errorf("%s: %d, %q", name, status, body)
 		}
 	}
 }
@@ -697,4 +682,85 @@ func TestRangesThatTheTenantPassesByAreWarnedOf(t *testing.T) {
 	if text := strings.Join(found, "\n"); !strings.Contains(text, "! hub: password.ip_ranges does not apply") {
 		t.Errorf("check:\n%s", text)
 	}
+}
+
+// TestSearchLeavesOutWhoseClaimsFail: people can change much of their own entries. One
+// of whom nothing can be said must not keep the tenant from finding the others.
+func TestSearchLeavesOutWhoseClaimsFail(t *testing.T) {
+	d := inMemory(t)
+	r := prepareRig(t, d, hubSection+"profile: {level: 'username == \"amy\" ? string(int(sn)) : \"1\"'}\n")
+	tenant := startTenant(t, r)
+	r.start()
+	c := next(t, tenant)
+	p := ask(t, tenant, c, "search_users", "_search_users_result", map[string]any{"search": ""})
+	users, _ := p["users"].([]any)
+	if len(users) < 3 || strings.Contains(fmt.Sprint(users), "nickname:amy") {
+		t.Errorf("found %v", p)
+	}
+	if n := strings.Count(r.log.String(), "profile.level cannot be worked out"); n != 1 {
+		t.Errorf("%d lines in the log", n)
+	}
+}
+
+// TestListsForTheTenantAreLogged: a list of everybody is not given away without a
+// trace.
+func TestListsForTheTenantAreLogged(t *testing.T) {
+	r, tenant := hubRig(t, inMemory(t))
+	r.start()
+	c := next(t, tenant)
+	ask(t, tenant, c, "search_users", "_search_users_result", map[string]any{"search": "jon"})
+	ask(t, tenant, c, "list_groups", "_list_groups_result", map[string]any{"limit": 2})
+	if status, _ := users(t, r, tenant.Sign(nil)); status != http.StatusOK {
+		t.Fatal(status)
+	}
+	for _, want := range []string{
+		`"msg":"hub: people were listed for the tenant","found":1,"reference":`,
+		`"msg":"hub: groups were listed for the tenant","found":2,"reference":`,
+		`"msg":"hub: people were listed for the tenant","found":1,"remote":"127.0.0.1"`,
+	} {
+		if !strings.Contains(r.log.String(), want) {
+			t.Errorf("the log lacks %s", want)
+		}
+	}
+}
+
+// TestF7_StrangersDoNotHideWhatTheHubSends: anybody can ask GET /users without
+// being the tenant, but not use up the lines that odd messages of the hub have.
+func TestF7_StrangersDoNotHideWhatTheHubSends(t *testing.T) {
+	r, tenant := hubRig(t, inMemory(t))
+	r.start()
+	c := next(t, tenant)
+	for range 60 {
+		if status, _ := users(t, r, "x.y.z"); status != http.StatusUnauthorized {
+			t.Fatal(status)
+		}
+	}
+	if n := strings.Count(r.log.String(), "GET /users"); n < 1 || n > 40 {
+		t.Errorf("%d lines of strangers", n)
+	}
+	c.Send(t.Context(), "reboot", map[string]any{})
+	eventually(t, "no line of the hub", func() bool { return strings.Contains(r.log.String(), "reboot") })
+}
+
+// users asks GET /users with a bearer.
+func users(t *testing.T, r *rig, bearer string) (status int, body string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, r.url+"/users?criteria=jon&limit=3", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if bearer != "" {
+		request.Header.Set("Authorization", "Bearer "+bearer)
+	}
+	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: r.roots, MinVersion: tls.VersionTLS12}}}
+	response, err := client.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = response.Body.Close() }()
+	data, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response.StatusCode, string(data)
 }

@@ -76,6 +76,7 @@ type Agent struct {
 	seen     *memory
 	recall   *recall
 	odd      *bucket // log lines about what is odd
+	oddUsers *bucket // the same for GET /users, which anybody can ask
 	pace     *bucket // frames
 	running  sync.WaitGroup
 	slots    chan struct{} // commands that are being answered
@@ -92,16 +93,17 @@ func (c Config) Client() (*http.Client, error) { return newClient(c) }
 func NewAgent(o AgentOptions) *Agent {
 	seen := newMemory(maxRemembered)
 	return &Agent{
-		o:       o,
-		changed: make(chan struct{}, 1),
-		seen:    seen,
-		recall:  &recall{dir: o.DataDir, memory: seen, log: o.Log},
-		odd:     newBucket(oddPerSecond, oddBurst),
-		pace:    newBucket(framesPerSecond, framesBurst),
-		slots:   make(chan struct{}, maxRunning),
-		lookups: make(chan struct{}, maxLookups),
-		resets:  make(chan struct{}, maxResets),
-		turns:   &turns{names: map[string]*turn{}},
+		o:        o,
+		changed:  make(chan struct{}, 1),
+		seen:     seen,
+		recall:   &recall{dir: o.DataDir, memory: seen, log: o.Log},
+		odd:      newBucket(oddPerSecond, oddBurst),
+		oddUsers: newBucket(oddPerSecond, oddBurst),
+		pace:     newBucket(framesPerSecond, framesBurst),
+		slots:    make(chan struct{}, maxRunning),
+		lookups:  make(chan struct{}, maxLookups),
+		resets:   make(chan struct{}, maxResets),
+		turns:    &turns{names: map[string]*turn{}},
 	}
 }
 
@@ -188,11 +190,14 @@ func (a *Agent) pause(ctx context.Context, d time.Duration) {
 	}
 }
 
-// strange counts that something was ignored, and logs it. Whoever sends nothing
-// else must not fill the disk.
-func (a *Agent) strange(o oddity, format string, args ...any) {
+// strange counts that something of the hub was ignored, and logs it.
+func (a *Agent) strange(o oddity, format string, args ...any) { a.ignore(a.odd, o, format, args...) }
+
+// ignore counts and logs what was ignored. Whoever sends nothing else must not fill
+// the disk, so lines are limited.
+func (a *Agent) ignore(lines *bucket, o oddity, format string, args ...any) {
 	a.tally.ignore(o)
-	ok, dropped := a.odd.take()
+	ok, dropped := lines.take()
 	if !ok {
 		return
 	}

@@ -95,6 +95,7 @@ func (a *Agent) searchUsers(ctx context.Context, c *command, reference string) a
 		a.o.Log.Error("hub: people could not be looked up", "reference", reference, "err", err)
 		return unexpected(reference)
 	}
+	a.o.Log.Info("hub: people were listed for the tenant", "found", len(found), "reference", reference)
 	return map[string]any{"users": profilesOf(found)}
 }
 
@@ -107,6 +108,7 @@ func (a *Agent) listGroups(ctx context.Context, c *command, reference string) an
 	if groups == nil {
 		groups = []string{}
 	}
+	a.o.Log.Info("hub: groups were listed for the tenant", "found", len(groups), "reference", reference)
 	return map[string]any{"groups": groups}
 }
 

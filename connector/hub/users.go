@@ -3,6 +3,7 @@ package hub
 import (
 	"bytes"
 	"encoding/json"
+	"net"
 	"net/http"
 	"strconv"
 	"strings"
@@ -24,7 +25,7 @@ func (a *Agent) Users() http.Handler {
 			return
 		}
 		if err := a.mayAsk(token); err != nil {
-			a.strange(oddityOf(err), "GET /users: %w", err)
+			a.ignore(a.oddUsers, oddityOf(err), "GET /users: %w", err)
 			http.Error(w, "Unauthorized", http.StatusUnauthorized)
 			return
 		}
@@ -42,9 +43,19 @@ func (a *Agent) Users() http.Handler {
 			http.Error(w, "Internal Server Error", http.StatusInternalServerError)
 			return
 		}
+		a.o.Log.Info("hub: people were listed for the tenant", "found", len(found), "remote", remoteOf(r))
 		w.Header().Set("Content-Type", "application/json; charset=utf-8")
 		_, _ = bytes.NewReader(body).WriteTo(w)
 	})
+}
+
+// remoteOf returns the address that asks.
+func remoteOf(r *http.Request) string {
+	host, _, err := net.SplitHostPort(r.RemoteAddr)
+	if err != nil {
+		return r.RemoteAddr
+	}
+	return host
 }
 
 // mayAsk reports why a bearer is not the tenant.
