@@ -82,6 +82,8 @@ type Agent struct {
 	slots    chan struct{} // commands that are being answered
 	lookups  chan struct{} // of which are lookups
 	resets   chan struct{} // and of which set passwords
+	asked    room          // for lookups, with those that wait
+	ordered  room          // for passwords to set, likewise
 	turns    *turns
 	tally    tally
 }
@@ -103,6 +105,8 @@ func NewAgent(o AgentOptions) *Agent {
 		slots:    make(chan struct{}, maxRunning),
 		lookups:  make(chan struct{}, maxLookups),
 		resets:   make(chan struct{}, maxResets),
+		asked:    make(room, maxWaiting),
+		ordered:  make(room, maxWaiting),
 		turns:    &turns{names: map[string]*turn{}},
 	}
 }

@@ -3,7 +3,6 @@ package hub_test
 import (
 	"bytes"
 	"context"
-	"crypto/tls"
 	"encoding/base64"
 	"errors"
 	"log/slog"
@@ -104,6 +103,19 @@ func open(_ context.Context, a signin.Attempt) (*signin.Identity, error) {
 	return &signin.Identity{ID: "1", Username: name, Nickname: name}, nil
 }
 
+// never is a lookup that takes as long as it may.
+type never struct{}
+
+func (never) FindPeople(ctx context.Context, _ string, _ int) ([]*signin.Identity, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
+func (never) FindGroups(ctx context.Context, _ string, _ int) ([]string, error) {
+	<-ctx.Done()
+	return nil, ctx.Err()
+}
+
 // A pair is an agent that runs and its tenant.
 type pair struct {
 	*network
@@ -132,11 +144,14 @@ func start(t *testing.T, service hub.SignInService) *pair {
 		t.Fatal(err)
 	}
 	p.tenant.Posts = []hubtest.Post{{Certificates: []string{base64.StdEncoding.EncodeToString(keys.Current().Certificate.Raw)}}}
-	client := &http.Client{Transport: &http.Transport{
-		DialContext: p.dial, TLSClientConfig: &tls.Config{RootCAs: p.tenant.Roots(), MinVersion: tls.VersionTLS12},
-	}}
+	client, err := hub.Config{}.Client()
+	if err != nil {
+		t.Fatal(err)
+	}
+	transport := client.Transport.(*http.Transport)
+	transport.Proxy, transport.DialContext, transport.TLSClientConfig.RootCAs = nil, p.dial, p.tenant.Roots()
 	p.agent = hub.NewAgent(hub.AgentOptions{
-		Service: service, Client: client, Log: slog.New(slog.DiscardHandler),
+		Service: service, Lookup: never{}, Client: client, Log: slog.New(slog.DiscardHandler),
 		Sign:    func(claims any) (string, error) { return keys.Current().JWT(claims) },
 		Refused: func() { p.refused.Add(1) },
 	})

@@ -42,14 +42,20 @@ func (a *Agent) changePassword(ctx context.Context, c *command, reference string
 // changes of all names. Few are made at the same time: each takes a connection to
 // the directory, of which sign-ins need some too.
 func (a *Agent) resetTurn(ctx context.Context, name string) (done func(), err error) {
-	leave, err := a.turns.take(ctx, name)
+	leave, err := a.ordered.enter()
 	if err != nil {
+		return nil, err
+	}
+	yield, err := a.turns.take(ctx, name)
+	if err != nil {
+		leave()
 		return nil, err
 	}
 	select {
 	case a.resets <- struct{}{}:
-		return func() { <-a.resets; leave() }, nil
+		return func() { <-a.resets; yield(); leave() }, nil
 	case <-ctx.Done():
+		yield()
 		leave()
 		return nil, context.Cause(ctx)
 	}

@@ -113,8 +113,14 @@ func (a *Agent) listGroups(ctx context.Context, c *command, reference string) an
 }
 
 // lookup asks for a list, with few others at the same time: they are long, and
-// nobody stands before a door meanwhile.
+// nobody stands before a door meanwhile. Nor must those that wait take the place
+// of sign-ins.
 func lookup[T any](ctx context.Context, a *Agent, c *command, find func(context.Context, string, int) ([]T, error)) ([]T, error) {
+	leave, err := a.asked.enter()
+	if err != nil {
+		return nil, err
+	}
+	defer leave()
 	select {
 	case a.lookups <- struct{}{}:
 		defer func() { <-a.lookups }()

@@ -14,6 +14,7 @@ const (
 	maxRunning = 2048 // commands that are being answered
 	maxLookups = 4    // of which ask the directory for lists
 	maxResets  = 4    // of which set passwords, on a connection each
+	maxWaiting = 256  // of either that are carried out or wait
 
 	// Each frame costs a signature to verify, some 30 µs.
 	framesPerSecond, framesBurst = 10_000, 20_000

@@ -3,6 +3,7 @@ package hub
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 	"sync"
 )
@@ -57,5 +58,19 @@ func (t *turns) take(ctx context.Context, name string) (done func(), err error) 
 	case <-ctx.Done():
 		leave()
 		return nil, context.Cause(ctx)
+	}
+}
+
+// A room has place for so many commands of one kind. Those that take long must
+// not take the places of sign-ins while they wait.
+type room chan struct{}
+
+// enter takes a place, which is there until leave is called.
+func (r room) enter() (leave func(), err error) {
+	select {
+	case r <- struct{}{}:
+		return func() { <-r }, nil
+	default:
+		return nil, fmt.Errorf("%d commands of this kind wait already", cap(r))
 	}
 }

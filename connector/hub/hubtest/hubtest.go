@@ -36,6 +36,7 @@ type Tenant struct {
 	Fail   http.HandlerFunc // if set, answers the provisioning requests instead
 	Refuse bool             // the hub lets nobody in
 	Silent bool             // the hub says nothing at all
+	Hub    http.HandlerFunc // if set, answers instead of the hub
 
 	Posts  []Post        // the bodies of POST {ticket}
 	Tokens []string      // the JWTs of authenticate
@@ -164,6 +165,13 @@ func writeJSON(w http.ResponseWriter, v any) {
 // hub takes one connection and lets it in if what it shows is signed by the
 // certificate that was posted last.
 func (t *Tenant) hub(w http.ResponseWriter, r *http.Request) {
+	t.Lock()
+	other := t.Hub
+	t.Unlock()
+	if other != nil {
+		other(w, r)
+		return
+	}
 	ws, err := websocket.Accept(w, r, nil)
 	if err != nil {
 		return
