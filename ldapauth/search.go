@@ -160,11 +160,12 @@ func (l *leg) ask(ctx context.Context, build func(*dialect) *ldap.SearchRequest)
 		noteSearch(ctx, s.url, r, result, err, time.Since(start))
 	}
 	if lost := c.failure(err); lost != nil {
-		if monotonic()-l.began >= int64(s.d.timeout) {
+		late := monotonic()-l.began >= int64(s.d.timeout)
+		if late {
 			lost = fmt.Errorf("%w: %w", errConnection, errNoAnswer)
 		}
 		err = fmt.Errorf("%s: %w", s.url, lost)
-		s.counters.failed(err)
+		s.counters.failed(err, late)
 		c.retire()
 		s.lost(err)
 		return outcome{err: err}

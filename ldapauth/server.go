@@ -373,7 +373,7 @@ func (s *server) bind(ctx, connect context.Context, dn string, password secret.S
 		}
 		c.close()
 		if sent || !reused || ctx.Err() != nil {
-			s.counters.failed(err)
+			s.counters.failed(err, monotonic()-asked >= int64(s.d.timeout))
 			return nil, sent, fmt.Errorf("%s: %w", s.url, c.failure(err))
 		}
 	}

@@ -43,11 +43,13 @@ type ServerFailures struct {
 // counters are the counted part of [ServerStats].
 type counters struct{ searches, binds, connect, lost, timeout, busy atomic.Uint64 }
 
-// failed counts a request that got no answer, unless its asker went away.
-func (c *counters) failed(err error) {
+// failed counts a request that got no answer, unless its asker went away. late
+// says that it was waited for as long as for any: the library ends that by an
+// error of its own.
+func (c *counters) failed(err error, late bool) {
 	switch {
 	case errors.Is(err, context.Canceled):
-	case errors.Is(err, errNoAnswer), errors.Is(err, errStopped):
+	case late, errors.Is(err, errNoAnswer), errors.Is(err, errStopped):
 		c.timeout.Add(1)
 	default:
 		c.lost.Add(1)
