@@ -392,10 +392,12 @@ func (c *Connector) makeService(audit io.Writer, dir *private.Dir) (*signin.Serv
 // policy is what the configuration says of sign-ins.
 func (c *Connector) policy() signin.Options {
 	o := signin.Options{
-		Directory:       c.directory,
-		ProofTimeout:    c.config.LDAP.LongestTimeout() + proofMargin,
-		Recheck:         c.config.Session.Recheck.Std(),
-		Profile:         c.profile,
+		Directory:    c.directory,
+		ProofTimeout: c.config.LDAP.LongestTimeout() + proofMargin,
+		Recheck:      c.config.Session.Recheck.Std(),
+		Profile:      c.profile,
+		// Auth0's connector knows one directory. In several, a uid may be two people's.
+		TenantIDs:       c.config.Hub != nil && len(c.config.LDAP.Directories()) == 1,
 		GroupsOnFailure: c.config.LDAP.Groups.OnFailure,
 
 		AllowExpiredPassword:    c.config.LDAP.AllowExpiredPassword,

@@ -48,7 +48,7 @@ func TestSignIn(t *testing.T) {
 				if got := tok.claim("authenticated_by"); len(got) != 1 || got[0] != "certificate" {
 					t.Errorf("authenticated_by = %q", got)
 				}
-				if got := tok.claim("nickname"); len(got) != 1 || got[0] != "jon" {
+				if got := tok.claim("nickname"); len(got) != 1 || got[0] != d.nickname {
 					t.Errorf("nickname = %q", got)
 				}
 				if got := tok.claim("groups"); !holds(got, d.groups) {

@@ -136,19 +136,24 @@ func (c *Connector) tenantSays(s *hub.Settings) {
 // realm, the configuration holds. A tenant that names no address for tokens sends no
 // browsers.
 func (c *Config) wsfed(s *hub.Settings) *wsfed.Config {
-	if s == nil || len(s.ReplyURLs) == 0 {
+	if s == nil {
 		return c.WSFed
 	}
 	w := &wsfed.Config{Issuer: s.Issuer()}
 	if c.WSFed != nil {
 		*w = *c.WSFed
 	}
-	for _, rp := range w.RelyingParties {
-		if rp.Realm == s.Realm {
+	w.RelyingParties = slices.Clone(w.RelyingParties)
+	for i := range w.RelyingParties {
+		if rp := &w.RelyingParties[i]; rp.Realm == s.Realm {
+			rp.ByTenantID = true
 			return w
 		}
 	}
-	w.RelyingParties = append(slices.Clone(w.RelyingParties), wsfed.RelyingParty{Realm: s.Realm, ReplyURLs: s.ReplyURLs})
+	if len(s.ReplyURLs) == 0 {
+		return c.WSFed
+	}
+	w.RelyingParties = append(w.RelyingParties, wsfed.RelyingParty{Realm: s.Realm, ReplyURLs: s.ReplyURLs, ByTenantID: true})
 	return w
 }
 

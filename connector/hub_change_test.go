@@ -246,7 +246,7 @@ func TestC11_NoTenantSetsThePasswordOfSomebodyBarred(t *testing.T) {
 			r.start()
 			c := next(t, tenant)
 			p := setPassword(t, tenant, c, "jon", chosen)
-			if about, _ := p["profile"].(map[string]any); refused(p) != noRight || about["nickname"] != "jon" || len(about["groups"].([]any)) == 0 {
+			if about, _ := p["profile"].(map[string]any); refused(p) != noRight || about["nickname"] != d.nickname || len(about["groups"].([]any)) == 0 {
 				t.Errorf("%v", p)
 			}
 			if p := login(t, tenant, c, "jon", d.password); refused(p) != "Account disabled/AccountDisabled" { // is said to the right password only

@@ -240,7 +240,7 @@ func TestHubCommandsAreAnsweredAsTenantsKnowIt(t *testing.T) {
 
 			p := login(t, tenant, c, "jon", d.password)
 			profile, _ := p["profile"].(map[string]any)
-			if profile == nil || p["err"] != nil || profile["id"] == "" || profile["dn"] != profile["organizationUnits"] || profile["nickname"] != "jon" {
+			if profile == nil || p["err"] != nil || profile["id"] == "" || profile["dn"] != profile["organizationUnits"] || profile["nickname"] != d.nickname {
 				t.Errorf("right password: %v", p)
 			}
 			var groups []string

@@ -45,6 +45,8 @@ type directory struct {
 	password                                  string   // of every person
 	groups                                    []string // some that jon is in
 	disabled                                  string   // an account that may not sign in
+	nickname                                  string   // jon's
+	tenantID                                  string   // by which a tenant knows jon, "" if by the ID
 	memory                                    *memdir.Server
 }
 
@@ -87,18 +89,22 @@ func inMemoryWith(t testing.TB, change func(*memdir.Options)) *directory {
 	return &directory{
 		url: fmt.Sprintf("ldaps://localhost:%d", ln.Addr().(*net.TCPAddr).Port), caFile: caFile,
 		baseDN: base, bindDN: "CN=svc-adconnector,OU=Services," + base, bindPassword: memdir.ServicePassword,
-		password: memdir.SamplePassword, disabled: "dora", memory: s,
+		password: memdir.SamplePassword, disabled: "dora", nickname: "jon", memory: s,
 		groups: []string{"Process Engineers", "Engineers", "All Staff", "Project Alpine", "Project Boreal", "Domain Users"},
 	}
 }
 
 // real is one of the real directories.
 func real(s *dirtest.Server, more ...string) *directory {
-	return &directory{
+	d := &directory{
 		url: s.URL, caFile: s.CAFile, baseDN: s.BaseDN, bindDN: s.BindDN, bindPassword: s.BindPassword,
-		password: s.Password, disabled: "dis",
+		password: s.Password, disabled: "dis", nickname: "jon",
 		groups: append([]string{"group-A", "group-B", "group-C", "group-D", "group-E"}, more...),
 	}
+	if s.Kind == dirtest.KindOpenLDAP {
+		d.nickname, d.tenantID = "Jon Smith", "jon"
+	}
+	return d
 }
 
 // directories are those that the whole connector is tested on.

@@ -2,6 +2,7 @@ package hub
 
 import (
 	"bytes"
+	"cmp"
 	"encoding/json"
 	"errors"
 
@@ -26,7 +27,7 @@ func profileOf(id *signin.Identity, groups bool) profile {
 			p.members = append(p.members, member{name, value})
 		}
 	}
-	text("id", id.ID)
+	text("id", cmp.Or(id.TenantID, id.ID))
 	text("displayName", id.DisplayName)
 	p.members = append(p.members, member{"name", struct {
 		Family string `json:"familyName,omitempty"`

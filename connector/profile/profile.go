@@ -71,7 +71,7 @@ var defaults = Config{
 	{DisplayName, "displayName"},
 	{FamilyName, "sn"},
 	{GivenName, "givenName"},
-	{Nickname, "username"},
+	{Nickname, `sAMAccountName != "" ? sAMAccountName : cn`},
 	{Groups, "groups"},
 	{Email, "mail"},
 	{"dn", "dn"},

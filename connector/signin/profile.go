@@ -28,6 +28,9 @@ func username(a *ldapauth.Account) string { return cmp.Or(a.Username, a.First("c
 // for the profile to say.
 func (s *Service) describe(a *ldapauth.Account, groups []string, incomplete bool) (*Identity, error) {
 	id := &Identity{ID: a.ID, Username: username(a), GroupsIncomplete: incomplete}
+	if s.tenantIDs && a.First("objectGUID") == "" {
+		id.TenantID = a.First("uid") // not the cn, by which Auth0's connector goes on: many have the same
+	}
 	err := s.profile.Each(subject(a, groups, incomplete), func(name string, values []string, form profile.Form) {
 		switch name {
 		case profile.DisplayName:

@@ -119,6 +119,8 @@ type Options struct {
 
 	// Profile says what upstreams learn of a user; nil: the built-in claims.
 	Profile *profile.Profile
+	// TenantIDs fills [Identity].TenantID.
+	TenantIDs bool
 
 	Audit *slog.Logger // gets one record for each attempt; see [NewAudit]
 	// Observe is called with what came of each attempt, for whoever counts them.
@@ -154,7 +156,8 @@ type Service struct {
 	recheck      time.Duration
 	omitGroups   bool
 
-	profile *profile.Profile
+	profile   *profile.Profile
+	tenantIDs bool
 
 	audit, log *slog.Logger
 	observe    func(Outcome)
@@ -225,6 +228,7 @@ func New(o Options) (*Service, error) {
 		recheck:          o.Recheck,
 		omitGroups:       o.GroupsOnFailure == OmitGroups,
 		profile:          o.Profile,
+		tenantIDs:        o.TenantIDs,
 		audit:            o.Audit,
 		log:              o.Log,
 		observe:          o.Observe,

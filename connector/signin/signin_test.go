@@ -956,9 +956,9 @@ func TestProfileOfAnAccountWithoutUserName(t *testing.T) {
 		DN: "cn=Kim Roe,ou=people," + base, Password: memdir.SamplePassword,
 		Attributes: map[string][]string{"objectClass": {"top", "person", "organizationalPerson", "inetOrgPerson"}, "cn": {"Kim Roe"}, "sn": {"Roe"}, "mail": {"kim@fabrikam.example"}},
 	})
-	d := open(t, signin.Options{Directory: client, PasswordEnabled: true})
+	d := open(t, signin.Options{Directory: client, PasswordEnabled: true, TenantIDs: true})
 	id, err := d.SignIn(t.Context(), password("kim@fabrikam.example", memdir.SamplePassword))
-	if err != nil || id.Username != "Kim Roe" || id.DisplayName != "" {
+	if err != nil || id.Username != "Kim Roe" || id.DisplayName != "" || id.TenantID != "" {
 		t.Errorf("SignIn: %+v, %v; want the common name for a user name, and nothing made up", id, err)
 	}
 }

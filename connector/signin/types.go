@@ -117,7 +117,11 @@ func (a *Attempt) origin() netip.Prefix {
 // An Identity is what the outside learns of a user who was let in. It is
 // immutable: a fresh look at the directory makes a new one.
 type Identity struct {
-	ID       string // stable: objectGUID as text, else entryUUID
+	ID string // stable: objectGUID as text, else entryUUID
+	// TenantID is by which a tenant knows the user from Auth0's connector, if that
+	// is not the ID: the uid. It is "" where no tenant asks. Nothing else may be
+	// decided by it, because a uid can be somebody else's later.
+	TenantID string
 	Username string // sAMAccountName, else uid
 	// Nickname is what upstreams call the user: the user name, unless the profile
 	// says otherwise. Nothing but claims is made of it.

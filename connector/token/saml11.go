@@ -1,6 +1,7 @@
 package token
 
 import (
+	"cmp"
 	"crypto/rand"
 	"crypto/sha256"
 	"encoding/base64"
@@ -38,6 +39,9 @@ type SAML11 struct {
 	Context  string    // what the relying party wants back (wctx), "" for nothing
 	Now      time.Time // when it is issued
 	Identity *signin.Identity
+	// Subject is by which the relying party knows the user; "" means the ID of the
+	// identity.
+	Subject string
 }
 
 // Sign returns the assertion, signed by k, in the WS-Trust response that a
@@ -94,8 +98,8 @@ func (s *SAML11) check() (method string, err error) {
 		return "", fmt.Errorf("%q cannot be the issuer of a token", s.Issuer)
 	case !isName(s.Audience):
 		return "", fmt.Errorf("%q cannot be the audience of a token", s.Audience)
-	case !isName(id.ID):
-		return "", fmt.Errorf("%q cannot be the name of a token's subject", id.ID)
+	case !isName(s.subject()):
+		return "", fmt.Errorf("%q cannot be the name of a token's subject", s.subject())
 	case !IsText(s.Context) || !IsText(s.ID):
 		return "", errors.New("the context or the ID of a token holds characters that XML cannot carry")
 	}
@@ -106,6 +110,9 @@ func (s *SAML11) check() (method string, err error) {
 	}
 	return method, nil
 }
+
+// subject returns by which the relying party knows the user.
+func (s *SAML11) subject() string { return cmp.Or(s.Subject, s.Identity.ID) }
 
 // isName reports whether s can name somebody: it must not be changed on the
 // way, lest it name somebody else.
@@ -134,7 +141,7 @@ func (s *SAML11) appendAssertion(b []byte, id, method string) []byte {
 	b = append(b, `</saml:Audience></saml:AudienceRestrictionCondition></saml:Conditions><saml:AttributeStatement>`...)
 	from := len(b)
 	b = append(b, `<saml:Subject><saml:NameIdentifier Format="urn:oasis:names:tc:SAML:1.1:nameid-format:unspecified">`...)
-	b = appendText(b, s.Identity.ID)
+	b = appendText(b, s.subject())
 	b = append(b, `</saml:NameIdentifier><saml:SubjectConfirmation><saml:ConfirmationMethod>urn:oasis:names:tc:SAML:1.0:cm:bearer</saml:ConfirmationMethod></saml:SubjectConfirmation></saml:Subject>`...)
 	to := len(b)
 	b = s.appendAttributes(b)
@@ -151,7 +158,7 @@ func (s *SAML11) appendAssertion(b []byte, id, method string) []byte {
 // parties have always got it in, and how the user was proved.
 func (s *SAML11) appendAttributes(b []byte) []byte {
 	id := s.Identity
-	b = appendAttribute(b, claimsNS, "nameidentifier", id.ID)
+	b = appendAttribute(b, claimsNS, "nameidentifier", s.subject())
 	b = appendAttribute(b, claimsNS, "emailaddress", id.Email)
 	b = appendAttribute(b, claimsNS, "name", id.DisplayName)
 	b = appendAttribute(b, claimsNS, "givenname", id.GivenName)

@@ -27,6 +27,9 @@ type RelyingParty struct {
 	// ReplyURLs are the addresses to which its tokens may be sent (wreply). A
 	// request that names none gets the first.
 	ReplyURLs []string `yaml:"reply_urls"`
+	// ByTenantID says that it knows people by [signin.Identity].TenantID. That is
+	// for the tenant of the hub section alone.
+	ByTenantID bool `yaml:"-"`
 }
 
 // Validate reports everything that is wrong with c.

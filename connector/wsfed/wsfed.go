@@ -49,8 +49,9 @@ type registry struct {
 
 // A party is a relying party, ready to be answered.
 type party struct {
-	audience  string
-	replyURLs []string
+	audience   string
+	replyURLs  []string
+	byTenantID bool
 }
 
 // New returns the protocol for the relying parties in c. Tokens are signed with
@@ -84,7 +85,7 @@ func (p *Protocol) Configure(c Config) error {
 		metadata: newMetadata(c.Issuer, p.endpoint),
 	}
 	for _, rp := range c.RelyingParties {
-		r.parties[rp.Realm] = &party{audience(rp.Realm), slices.Clone(rp.ReplyURLs)}
+		r.parties[rp.Realm] = &party{audience(rp.Realm), slices.Clone(rp.ReplyURLs), rp.ByTenantID}
 	}
 	p.current.Store(r)
 	return nil
@@ -189,6 +190,9 @@ func (p *Protocol) answer(pending web.Pending, id *signin.Identity) (to string, 
 		Context:  s.context,
 		Now:      p.Now(),
 		Identity: id,
+	}
+	if party.byTenantID {
+		statement.Subject = id.TenantID
 	}
 	signed, err := statement.Sign(p.keys.Current())
 	if err != nil {
