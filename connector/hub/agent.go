@@ -138,7 +138,7 @@ var errRefused = errors.New("the hub refuses this service (authentication_failur
 // before it closes it.
 func (a *Agent) Run(ctx context.Context) {
 	a.recall.open(time.Now())
-	defer func() { a.recall.close(time.Now()) }()
+	defer a.recall.close()
 	defer a.running.Wait()
 	failed, refused := 0, 0
 	anew := newBucket(letInAnew/letInAnewIn.Seconds(), letInAnew)

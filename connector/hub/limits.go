@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"fmt"
 	"sync"
 	"time"
 )
@@ -111,8 +112,26 @@ func (m *memory) sweep(now int64) {
 	}
 }
 
+// lines returns a line for each command that is remembered, as [recall] keeps it.
+func (m *memory) lines(now time.Time) []byte {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.sweep(unitOf(now))
+	var lines []byte
+	for unit, seen := range m.ends {
+		for what := range seen {
+			lines = fmt.Appendf(lines, "%x %d\n", what, unit)
+		}
+	}
+	return lines
+}
+
+// put remembers a command. The caller holds the lock.
 func (m *memory) put(what sighting, unit int64) {
 	seen := m.ends[unit]
+	if _, ok := seen[what]; ok {
+		return
+	}
 	if seen == nil {
 		seen = map[sighting]struct{}{}
 		m.ends[unit] = seen

@@ -63,13 +63,15 @@ func (a *Agent) verify(token string, s *Settings, key *rsa.PublicKey, now time.T
 	// What was signed counts, not how it is written. The event is not signed: a
 	// sign-in must not become a new password by being sent once more as another.
 	hash := sha256.Sum256(payload)
-	isNew, full := a.seen.add(sighting(hash[:len(sighting{})]), c.end().Add(skew), now)
+	what, end := sighting(hash[:len(sighting{})]), c.end().Add(skew)
+	isNew, full := a.seen.add(what, end, now)
 	switch {
 	case full:
 		return nil, errFull
 	case !isNew:
 		return nil, errReplayed
 	}
+	a.recall.record(what, end, now)
 	return c, nil
 }
 

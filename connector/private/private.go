@@ -92,6 +92,11 @@ func (d *Dir) Names() ([]string, error) {
 // Remove removes the file.
 func (d *Dir) Remove(name string) error { return os.Remove(d.Path(name)) }
 
+// Append opens a file that is there, to write at its end.
+func (d *Dir) Append(name string) (*os.File, error) {
+	return os.OpenFile(d.Path(name), os.O_WRONLY|os.O_APPEND, 0)
+}
+
 // Write replaces the file as a whole or not at all: whoever reads it, and
 // whatever is left of it after a power failure, is the old or the new content.
 // The content is all of data, one after the other.
