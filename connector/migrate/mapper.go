@@ -741,6 +741,8 @@ func (r *mapperReader) claim(key string, value *node, line int, known map[string
 		if key == "email" {
 			r.unlike(name, line, x)
 		}
+	case name == "id" && (source == `attr("uid")` || source == "uid" || source == `uid != "" ? uid : cn` || source == `id != "" ? id : uid`):
+		r.differs = append(r.differs, Note{fmt.Sprintf("%s:%d", r.file, line), "the tenant knows people by their uid. So it does here, but in Active Directory, where it is the objectGUID"})
 	case name == "id":
 		shown := ""
 		if !strings.Contains(source, `"`) || source == `id != "" ? id : uid` { // texts of the script may be secrets

@@ -143,6 +143,15 @@ func TestAnotherIdentifierIsNotTakenOver(t *testing.T) {
 	}
 }
 
+func TestTheUIDAsIdentifier(t *testing.T) {
+	for _, code := range []string{"p.id = entry.uid;", "p.id = entry.uid || entry.cn;", "p.id = entry.objectGUID || entry.uid;"} {
+		m := readMapper("m.js", fmt.Sprintf(standard, rest()+code))
+		if len(m.claims)+len(m.lost) > 0 || len(m.differs) != 1 || !strings.Contains(m.differs[0].Text, "objectGUID") {
+			t.Errorf("%s: claims %v, lost %v, differs %v", code, claims(m), m.lost, m.differs)
+		}
+	}
+}
+
 func TestClaimsThatTheMapperLeavesOutAreTakenOut(t *testing.T) {
 	m := readMapper("m.js", "function (raw, cb) { cb(null, {}); }")
 	if len(m.claims) != len(defaults)-1 || len(m.lost) > 0 {
