@@ -30,6 +30,9 @@ func (d *Directory) ResetPassword(ctx context.Context, a *Account, new secret.St
 	if err := CheckNewPassword(secret.String{}, new, a.Username); err != nil {
 		return err
 	}
+	if err := a.mayHavePassword(); err != nil {
+		return err
+	}
 	return d.askOnce(ctx, a, func(s *server) (dialling, asking) {
 		return s.newConnection, func(ctx context.Context, c *conn) (bool, error) {
 			switch {
@@ -41,6 +44,25 @@ func (d *Directory) ResetPassword(ctx context.Context, a *Account, new secret.St
 			return s.resetByOperation(ctx, c, a.DN, new)
 		}
 	})
+}
+
+// mayHavePassword refuses accounts in Active Directory that are not meant to have a
+// password that a person knows: those that need a smart card, for which the
+// directory itself has set one that nobody knows, and those of machines and trusts.
+func (a *Account) mayHavePassword() error {
+	if !a.dialect.unicodePwd || a.First("userAccountControl") == "" {
+		return nil
+	}
+	uac, err := a.integer("userAccountControl")
+	switch {
+	case err != nil:
+		return err
+	case uac&uacSmartCard != 0:
+		return denial.New(denial.ResetNotAllowed, "%q signs in by smart card alone, and a password would be another way in; nothing was sent", a.DN)
+	case uac&uacTrusts != 0:
+		return denial.New(denial.ResetNotAllowed, "%q is a machine or a trust; nothing was sent", a.DN)
+	}
+	return nil
 }
 
 // resetUnicodePwd writes the attribute without proof of the old password ([MS-ADTS],

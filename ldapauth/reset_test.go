@@ -2,6 +2,7 @@ package ldapauth_test
 
 import (
 	"errors"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -154,6 +155,32 @@ func TestTheServiceAccountIsNotReset(t *testing.T) {
 	if inMemory.Stats().Binds == 0 {
 		t.Error("the directory in memory was not asked who the service account is")
 	}
+}
+
+// TestAResetIsForPeopleWithPasswords: an account that signs in by smart card alone
+// would get a second way in, of which nobody knows; and machines and trusts are
+// nobody who forgets a password.
+func TestAResetIsForPeopleWithPasswords(t *testing.T) {
+	server, c := memory(t, memdir.ActiveDirectory, mayReset)
+	d := open(t, c)
+	a := find(t, d, "jon")
+	for name, control := range map[string]string{
+		"smart card": "262656", "trust": "2080", "workstation": "4608", "domain controller": "532992",
+	} {
+		if err := server.Update(a.DN, map[string][]string{"userAccountControl": {control}}); err != nil {
+			t.Fatal(err)
+		}
+		err := reset(t, d, "jon", next)
+		wantReason(t, name, err, denial.ResetNotAllowed)
+		if !strings.Contains(fmt.Sprint(err), "nothing was sent") {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	if err := server.Update(a.DN, map[string][]string{"userAccountControl": a.Values("userAccountControl")}); err != nil {
+		t.Fatal(err)
+	}
+	wantReason(t, "the old password", d.Bind(t.Context(), a, secret.New(memdir.SamplePassword)), "")
+	wantReason(t, "of a person", reset(t, d, "jon", next), "")
 }
 
 // TestUnlocking holds what each directory makes of a locked account.

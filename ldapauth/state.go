@@ -20,6 +20,7 @@ const (
 	uacLocked          = 0x10
 	uacTrusts          = 0x800 | 0x1000 | 0x2000 // trusts, workstations, domain controllers
 	uacNeverExpires    = 0x10000
+	uacSmartCard       = 0x40000 // is needed
 	uacPasswordExpired = 0x800000
 )
 
