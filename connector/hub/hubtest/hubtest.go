@@ -16,6 +16,7 @@ import (
 	"fmt"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -37,6 +38,7 @@ type Tenant struct {
 	Refuse bool             // the hub lets nobody in
 	Silent bool             // the hub says nothing at all
 	Hub    http.HandlerFunc // if set, answers instead of the hub
+	Keeps  bool             // every certificate that was posted counts, not only the last
 
 	Posts  []Post        // the bodies of POST {ticket}
 	Tokens []string      // the JWTs of authenticate
@@ -163,7 +165,7 @@ func writeJSON(w http.ResponseWriter, v any) {
 }
 
 // hub takes one connection and lets it in if what it shows is signed by the
-// certificate that was posted last.
+// certificate that was posted last, or by any if the tenant keeps them.
 func (t *Tenant) hub(w http.ResponseWriter, r *http.Request) {
 	t.Lock()
 	other := t.Hub
@@ -216,13 +218,16 @@ func (t *Tenant) signed(token string) bool {
 	if len(parts) != 3 || len(t.Posts) == 0 {
 		return false
 	}
-	der, _ := base64.StdEncoding.DecodeString(t.Posts[len(t.Posts)-1].Certificates[0])
-	cert, err := x509.ParseCertificate(der)
-	if err != nil {
-		return false
+	known := t.Posts[len(t.Posts)-1:]
+	if t.Keeps {
+		known = t.Posts
 	}
 	signature, _ := base64.RawURLEncoding.DecodeString(parts[2])
-	return cert.CheckSignature(x509.SHA256WithRSA, []byte(parts[0]+"."+parts[1]), signature) == nil
+	return slices.ContainsFunc(known, func(p Post) bool {
+		der, _ := base64.StdEncoding.DecodeString(p.Certificates[0])
+		cert, err := x509.ParseCertificate(der)
+		return err == nil && cert.CheckSignature(x509.SHA256WithRSA, []byte(parts[0]+"."+parts[1]), signature) == nil
+	})
 }
 
 func (c *Conn) read(ctx context.Context) (Frame, error) {
