@@ -401,6 +401,9 @@ func TestUsersAreForTheTenant(t *testing.T) {
 			t.Errorf("%s: %d, %q", name, status, body)
 		}
 	}
+	if status, _ := usersBy(t, r, "bearer "+tenant.Sign(nil)); status != http.StatusOK { // RFC 9110, 11.1
+		t.Errorf("scheme in lower case: %d", status)
+	}
 }
 
 func payload(t *testing.T, token string) string {
@@ -745,12 +748,21 @@ func TestF7_StrangersDoNotHideWhatTheHubSends(t *testing.T) {
 // users asks GET /users with a bearer.
 func users(t *testing.T, r *rig, bearer string) (status int, body string) {
 	t.Helper()
+	if bearer != "" {
+		bearer = "Bearer " + bearer
+	}
+	return usersBy(t, r, bearer)
+}
+
+// usersBy is users with the whole of the header.
+func usersBy(t *testing.T, r *rig, authorization string) (status int, body string) {
+	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, r.url+"/users?criteria=jon&limit=3", nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if bearer != "" {
-		request.Header.Set("Authorization", "Bearer "+bearer)
+	if authorization != "" {
+		request.Header.Set("Authorization", authorization)
 	}
 	client := &http.Client{Transport: &http.Transport{DisableKeepAlives: true, TLSClientConfig: &tls.Config{RootCAs: r.roots, MinVersion: tls.VersionTLS12}}}
 	response, err := client.Do(request)

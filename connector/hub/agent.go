@@ -28,6 +28,9 @@ const (
 	// whom it lets in is one that is broken.
 	steady                 = 30 * time.Second
 	letInAnew, letInAnewIn = 10, 10 * time.Minute
+	// doubtEvery is how rarely a command by another key makes this service ask the
+	// tenant for it.
+	doubtEvery = 5 * time.Minute
 )
 
 // SignInService is the one door; signin.Service is the real one.
@@ -59,7 +62,8 @@ type AgentOptions struct {
 	Client    *http.Client // reaches the tenant; see [Config.Client]
 	// Sign returns claims as a JWT by the key whose certificate the tenant knows.
 	Sign func(claims any) (string, error)
-	// Refused is called when the hub does not let this service in: the tenant
+	// Refused is called when the hub does not let this service in, or sends
+	// commands by another key than the tenant's, but not often: the tenant
 	// may have forgotten its certificate. Nil: nothing is done about it.
 	Refused func()
 	// DataDir keeps what was carried out over a restart, so that it is not carried
@@ -78,6 +82,7 @@ type Agent struct {
 	odd      *bucket // log lines about what is odd
 	oddUsers *bucket // the same for GET /users, which anybody can ask
 	pace     *bucket // frames
+	doubts   *bucket // questions whether the tenant has another key
 	running  sync.WaitGroup
 	slots    chan struct{} // commands that are being answered
 	lookups  chan struct{} // of which are lookups
@@ -102,6 +107,7 @@ func NewAgent(o AgentOptions) *Agent {
 		odd:      newBucket(oddPerSecond, oddBurst),
 		oddUsers: newBucket(oddPerSecond, oddBurst),
 		pace:     newBucket(framesPerSecond, framesBurst),
+		doubts:   newBucket(1/doubtEvery.Seconds(), 1),
 		slots:    make(chan struct{}, maxRunning),
 		lookups:  make(chan struct{}, maxLookups),
 		resets:   make(chan struct{}, maxResets),
@@ -173,6 +179,13 @@ func (a *Agent) Run(ctx context.Context) {
 		}
 		a.o.Log.Warn("hub: not connected", "err", err, "next_try", wait.Round(time.Millisecond).String())
 		a.pause(ctx, wait)
+	}
+}
+
+// doubtKey has the tenant asked whether it signs with another key by now.
+func (a *Agent) doubtKey() {
+	if ok, _ := a.doubts.take(); ok && a.o.Refused != nil {
+		a.o.Refused()
 	}
 }
 

@@ -245,6 +245,9 @@ func (l *link) take(data []byte) error {
 	c, err := l.a.verify(p.JWT, l.settings, l.key, time.Now())
 	if err != nil {
 		l.a.strange(oddityOf(err), "%s: %w", f.Event, err)
+		if errors.Is(err, errNotTenant) {
+			l.a.doubtKey()
+		}
 		return nil
 	}
 	l.start(c, l.a.tally.counted(f.Event, answer))

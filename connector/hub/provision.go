@@ -80,7 +80,7 @@ func (p *Provisioner) Provision(ctx context.Context, certificate *x509.Certifica
 	if s.SigningKey, err = p.post(ctx, certificate); err != nil {
 		return nil, err
 	}
-	s.Posted, s.Ticket, s.AsOf = p.toPost(certificate), hash(p.ticket.String()), p.Now().UTC().Truncate(time.Second)
+	s.Posted, s.Ticket, s.AsOf = p.toPost(certificate), hash(p.ticket.String()), p.Now().UTC().Truncate(time.Millisecond)
 	err = s.check()
 	if err == nil && p.ticket.Scheme == "https" && !s.isEncrypted() {
 		err = errors.New("the address of the hub is not one that begins with https://")

@@ -154,5 +154,20 @@ func TestTenantIsToldOfANewCertificate(t *testing.T) {
 		if synctest.Wait(); strings.Count(log.String(), "another key") != 1 || said.Load().SigningKey != public {
 			t.Errorf("the key that was asked for by hand:\n%s", log.String())
 		}
+
+		// The same, in a moment in which the service has asked.
+		tenant.Again()
+		synctest.Wait()
+		if public, err = newPublic(); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(100 * time.Millisecond)
+		if _, err := p.Provision(ctx, certificates[1]); err != nil {
+			t.Fatal(err)
+		}
+		time.Sleep(2 * lookEvery)
+		if synctest.Wait(); said.Load().SigningKey != public {
+			t.Error("what was asked for by hand just after the service had asked was not taken over")
+		}
 	})
 }

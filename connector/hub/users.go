@@ -19,8 +19,8 @@ import (
 // command opens nothing here.
 func (a *Agent) Users() http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-		if !ok {
+		scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+		if !strings.EqualFold(scheme, "Bearer") { // RFC 9110, 11.1
 			http.Error(w, "Forbidden", http.StatusForbidden)
 			return
 		}

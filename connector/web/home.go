@@ -77,7 +77,11 @@ func (s *Server) signOutFor(w http.ResponseWriter, r *http.Request, p Pending) e
 		return err
 	}
 	if p.ReturnTo != "" {
-		http.Redirect(w, r, p.ReturnTo, http.StatusSeeOther)
+		status := http.StatusSeeOther
+		if r.Method == http.MethodGet {
+			status = http.StatusFound // as Auth0's connector
+		}
+		http.Redirect(w, r, p.ReturnTo, status)
 		return nil
 	}
 	s.render(w, r, http.StatusOK, "signedout", signedOutPage{Home: s.prefix + "/"})

@@ -363,7 +363,7 @@ func TestF12_SignOutByProtocol(t *testing.T) {
 	v := s.visitor(outside)
 	v.signIn()
 	p := v.get("/echo?out=1&to=https://app.example/bye")
-	if p.status != http.StatusSeeOther || p.header.Get("Location") != "https://app.example/bye" {
+	if p.status != http.StatusFound || p.header.Get("Location") != "https://app.example/bye" {
 		t.Errorf("status %d to %q", p.status, p.header.Get("Location"))
 	}
 	if p := v.get("/echo"); p.signedIn() != "" {
