@@ -162,3 +162,21 @@ func TestAResetIsSeenThrough(t *testing.T) {
 		t.Errorf("given up before: %v, set %d times", err, dir.resets.Load())
 	}
 }
+
+// TestWhatCannotBeUnderstoodIsNotReset: nobody can tell whether the account is
+// disabled.
+func TestWhatCannotBeUnderstoodIsNotReset(t *testing.T) {
+	_, client := company(t, memdir.ActiveDirectory, memdir.Entry{DN: "CN=Odd,OU=Staff," + base, Attributes: map[string][]string{
+		"objectClass": {"top", "person", "organizationalPerson", "user"}, "sAMAccountName": {"odd"}, "mail": {"odd@fabrikam.example"},
+		"userAccountControl": {"canary"},
+	}})
+	a, err := client.FindByName(t.Context(), "odd@fabrikam.example")
+	if err != nil {
+		t.Fatal(err)
+	}
+	dir := &directory{accounts: map[string]*ldapauth.Account{"odd": a}}
+	d := open(t, signin.Options{Directory: dir, ResetPassword: true})
+	if _, err := d.ResetPassword(t.Context(), resetting("odd")); err == nil || denial.ReasonOf(err) != "" || dir.resets.Load() != 0 {
+		t.Errorf("%v, set %d times", err, dir.resets.Load())
+	}
+}
