@@ -45,9 +45,15 @@ func (k *check) tenantChange() {
 	if !k.config.Hub.AllowPasswordChange {
 		return
 	}
-	if slices.ContainsFunc(k.config.LDAP.Directories(), func(c ldapauth.Config) bool { return len(c.DenyGroups) == 0 }) {
-		k.say(Warning, "hub.allow_password_change: the tenant can set everybody's password that the service account can, administrators' too: name their groups in ldap.deny_groups")
-	} else {
-		k.say(OK, "hub.allow_password_change: the tenant can set passwords that the service account can, but not of whom ldap.deny_groups bars")
+	barred := ""
+	for _, c := range k.config.LDAP.Directories() {
+		switch {
+		case len(c.DenyGroups) == 0:
+			k.say(Warning, "hub.allow_password_change: the tenant can set everybody's password that the service account can, administrators' too: name their groups in ldap.deny_groups")
+			return
+		case !slices.ContainsFunc(c.DenyGroups, func(g string) bool { return g != ldapauth.DenyProtected }):
+			barred = "; outside Active Directory these are none: name the groups of administrators there"
+		}
 	}
+	k.say(OK, "hub.allow_password_change: the tenant can set the passwords that the service account can, but for those whom ldap.deny_groups bars%s", barred)
 }

@@ -12,6 +12,7 @@ import (
 	"adconnector/ldapauth/dirtest"
 	"adconnector/ldapauth/memdir"
 	"adconnector/ldapauth/secret"
+	"adconnector/ldapauth/setting"
 
 	ber "github.com/go-asn1-ber/asn1-ber"
 	goldap "github.com/go-ldap/ldap/v3"
@@ -181,6 +182,23 @@ func TestAResetIsForPeopleWithPasswords(t *testing.T) {
 	}
 	wantReason(t, "the old password", d.Bind(t.Context(), a, secret.New(memdir.SamplePassword)), "")
 	wantReason(t, "of a person", reset(t, d, "jon", next), "")
+}
+
+// TestAServiceAccountWithoutAPasswordSetsPasswords: by keytab, and by
+// certificate.
+func TestAServiceAccountWithoutAPasswordSetsPasswords(t *testing.T) {
+	samba := dirtest.SambaAD(t)
+	keytab := byKeytab(t, samba)
+	keytab.BindKeytabFile, keytab.BindPrincipal = setting.File(samba.Keytab(t, "svc-reset")), "svc-reset@"+dirtest.Realm
+	_, certificate, ca := byCertificate(t)
+	writeLeaf(t, certificate, ca, "svc-reset")
+	for name, c := range map[string]ldapauth.Config{"keytab": keytab, "certificate": certificate} {
+		d := open(t, c)
+		wantReason(t, name, reset(t, d, "jon", next), "")
+		wantReason(t, name+": the new password", d.Bind(t.Context(), find(t, d, "jon"), secret.New(next)), "")
+	}
+	d := open(t, keytab)
+	wantReason(t, "itself", reset(t, d, "svc-reset", next), denial.ResetNotAllowed)
 }
 
 // TestUnlocking holds what each directory makes of a locked account.

@@ -155,7 +155,7 @@ type OpenLDAPOptions struct {
 	Wire bool
 	// ClientCA makes the server ask clients for a certificate and trust those of
 	// this authority (PEM). Whoever shows one with the common name svc-connector
-	// and binds with SASL EXTERNAL is the service account.
+	// or svc-reset and binds with SASL EXTERNAL is that service account.
 	ClientCA []byte
 	// Argon2 keeps the passwords of people with a hash that is slow on purpose,
 	// instead of the salted SHA-1 that is the server's default.

@@ -140,7 +140,7 @@ func (b *slapd) config() string {
 	if len(o.ClientCA) > 0 {
 		line("TLSCACertificateFile %s", b.file("client-ca.pem"))
 		line("TLSVerifyClient try")
-		line("authz-regexp ^cn=svc-connector$ %s", ldapService)
+		line("authz-regexp ^cn=(svc-connector|svc-reset)$ cn=$1,ou=service,%s", ldapBase)
 	} else {
 		line("TLSCACertificateFile %s", b.file("ca.pem"))
 		line("TLSVerifyClient never")

@@ -86,7 +86,10 @@ person(
     "svc-connector", "Service", "Connector", unit="Service", secret=service_password,
     **{"msDS-SupportedEncryptionTypes": AES},
 )
-reset = person("svc-reset", "Service", "Reset", unit="Service", secret=service_password)
+reset = person(
+    "svc-reset", "Service", "Reset", unit="Service", secret=service_password,
+    **{"msDS-SupportedEncryptionTypes": AES},
+)
 jon = person("jon", "Jon", "Smith")
 person("dis", "Dis", "Abled", userAccountControl="514")
 person("exp", "Exp", "Ired", accountExpires=SPRING_2000)
