@@ -62,18 +62,24 @@ func startRaw(t *testing.T, p *pair) *rawHub {
 }
 
 func (h *rawHub) serve(w http.ResponseWriter, r *http.Request) {
-	accept := sha1.Sum([]byte(r.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
 	conn, buffered, err := http.NewResponseController(w).Hijack()
 	if err != nil {
 		return
 	}
 	c := &rawConn{Conn: conn, text: make(chan []byte, 2000)}
-	_, _ = fmt.Fprintf(conn, "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: %s\r\n\r\n",
-		base64.StdEncoding.EncodeToString(accept[:]))
+	_, _ = io.WriteString(conn, accept(r)+"\r\n")
 	go c.read(buffered.Reader)
 	<-c.text // authenticate
 	c.frame(fin|opText, []byte(`{"n":"authenticated","p":{}}`))
 	h.conns <- c
+}
+
+// accept returns the head of the answer that opens a WebSocket (RFC 6455, section
+// 4.2.2).
+func accept(r *http.Request) string {
+	sum := sha1.Sum([]byte(r.Header.Get("Sec-WebSocket-Key") + "258EAFA5-E914-47DA-95CA-C5AB0DC85B11"))
+	return "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n" +
+		"Sec-WebSocket-Accept: " + base64.StdEncoding.EncodeToString(sum[:]) + "\r\n"
 }
 
 // read reads frames, which are masked and short.
@@ -357,7 +363,21 @@ func TestAHubThatAnswersOtherwiseIsTriedAgain(t *testing.T) {
 		p := start(t, door(open))
 		defer p.stop()
 		c := p.next(t, time.Second)
-		var asked, elsewhere atomic.Int32
+		var asked, elsewhere, opened atomic.Int32
+		unasked := func(header string) http.HandlerFunc {
+			return func(w http.ResponseWriter, r *http.Request) {
+				conn, _, err := http.NewResponseController(w).Hijack()
+				if err != nil {
+					return
+				}
+				defer func() { _ = conn.Close() }()
+				_, _ = io.WriteString(conn, accept(r)+header+"\r\n\r\n")
+				_ = conn.SetReadDeadline(time.Now().Add(time.Second))
+				if n, _ := conn.Read(make([]byte, 1)); n > 0 {
+					opened.Add(1)
+				}
+			}
+		}
 		for name, answer := range map[string]http.HandlerFunc{
 			"401": func(w http.ResponseWriter, _ *http.Request) { http.Error(w, "no", http.StatusUnauthorized) },
 			"200": func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, "<html>sign in") },
@@ -370,8 +390,10 @@ func TestAHubThatAnswersOtherwiseIsTriedAgain(t *testing.T) {
 			"307": func(w http.ResponseWriter, r *http.Request) {
 				http.Redirect(w, r, "https://proxy.test/hub?elsewhere", http.StatusTemporaryRedirect)
 			},
-			"101 of nothing":   raw("HTTP/1.1 101 Switching Protocols\r\n\r\n"),
-			"101 of another":   raw("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"),
+			"101 of nothing": raw("HTTP/1.1 101 Switching Protocols\r\n\r\n"),
+			"101 of another": raw("HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"),
+			"101 with compression that nobody asked for": unasked("Sec-WebSocket-Extensions: permessage-deflate"),
+			"101 with a protocol that nobody asked for":  unasked("Sec-WebSocket-Protocol: chat"),
 			"no HTTP":          raw("\x00\x01\x02\r\n"),
 			"nothing":          raw(""),
 			"half an answer":   raw("HTTP/1.1 101 Swit"),
@@ -402,6 +424,9 @@ func TestAHubThatAnswersOtherwiseIsTriedAgain(t *testing.T) {
 		}
 		if n := elsewhere.Load(); n > 0 {
 			t.Errorf("followed elsewhere %d times", n)
+		}
+		if n := opened.Load(); n > 0 {
+			t.Errorf("spoken to %d times although it answered what nobody had asked", n)
 		}
 	})
 }
