@@ -92,9 +92,9 @@ func (r *rig) resets() []map[string]any {
 	return lines
 }
 
-// TestH5_ATenantSetsPasswords: the new one signs in and the old one does not,
+// TestE11_ATenantSetsPasswords: the new one signs in and the old one does not,
 // whatever it is made of, and none of them is in the log or the audit trail.
-func TestH5_ATenantSetsPasswords(t *testing.T) {
+func TestE11_ATenantSetsPasswords(t *testing.T) {
 	for name, start := range counters() {
 		t.Run(name, func(t *testing.T) {
 			d := start(t)
@@ -146,9 +146,9 @@ func TestH5_ATenantSetsPasswords(t *testing.T) {
 	}
 }
 
-// TestH5_TenantsAreToldWhyAPasswordIsNotSet in the words that they know, and the
+// TestTenantsAreToldWhyAPasswordIsNotSet in the words that they know, and the
 // password stays what it was.
-func TestH5_TenantsAreToldWhyAPasswordIsNotSet(t *testing.T) {
+func TestTenantsAreToldWhyAPasswordIsNotSet(t *testing.T) {
 	for name, start := range counters() {
 		t.Run(name, func(t *testing.T) {
 			d := start(t)
@@ -212,9 +212,9 @@ func TestH5_TenantsAreToldWhyAPasswordIsNotSet(t *testing.T) {
 	}
 }
 
-// TestH5_WithoutTheRightNoPasswordIsSet: the account that only reads is enough
+// TestWithoutTheRightNoPasswordIsSet: the account that only reads is enough
 // for everything else.
-func TestH5_WithoutTheRightNoPasswordIsSet(t *testing.T) {
+func TestWithoutTheRightNoPasswordIsSet(t *testing.T) {
 	for name, start := range directories() {
 		t.Run(name, func(t *testing.T) {
 			d := start(t)
@@ -260,9 +260,9 @@ func TestC11_NoTenantSetsThePasswordOfSomebodyBarred(t *testing.T) {
 	}
 }
 
-// TestH5_WithoutTheKeyNoCommandSetsAPassword: it is ignored like any other that
+// TestWithoutTheKeyNoCommandSetsAPassword: it is ignored like any other that
 // this service does not know, and the connection goes on.
-func TestH5_WithoutTheKeyNoCommandSetsAPassword(t *testing.T) {
+func TestWithoutTheKeyNoCommandSetsAPassword(t *testing.T) {
 	d := counters()["memdir"](t)
 	r, tenant := hubRig(t, d.directory)
 	r.start()
@@ -280,8 +280,8 @@ func TestH5_WithoutTheKeyNoCommandSetsAPassword(t *testing.T) {
 	r.noSecrets("Canary")
 }
 
-// TestH6_AReplayedChangeIsIgnored: it could put an old password back.
-func TestH6_AReplayedChangeIsIgnored(t *testing.T) {
+// TestF7_AReplayedChangeIsIgnored: it could put an old password back.
+func TestF7_AReplayedChangeIsIgnored(t *testing.T) {
 	d := counters()["memdir"](t)
 	_, tenant, c := changeRig(t, d.directory, "")
 	token := map[string]string{"jwt": tenant.Sign(map[string]any{"pid": "once", "username": "jon", "password": chosen})}
@@ -375,7 +375,6 @@ func TestE7_NoPasswordIsSetOverAConnectionInClear(t *testing.T) {
 	}
 }
 
-// TestCheckSaysWhosePasswordsATenantMaySet.
 func TestCheckSaysWhosePasswordsATenantMaySet(t *testing.T) {
 	d := inMemory(t)
 	for more, want := range map[string]string{"": "✓ hub.allow_password_change: ", "  deny_groups: []\n": "! hub.allow_password_change: "} {
