@@ -2,9 +2,11 @@ package signin
 
 import (
 	"cmp"
+	"context"
 
 	"adconnector/connector/profile"
 	"adconnector/ldapauth"
+	"adconnector/ldapauth/denial"
 )
 
 // Claims returns what becomes of each claim of the profile for an account with
@@ -29,7 +31,7 @@ func username(a *ldapauth.Account) string { return cmp.Or(a.Username, a.First("c
 func (s *Service) describe(a *ldapauth.Account, groups []string, incomplete bool) (*Identity, error) {
 	id := &Identity{ID: a.ID, Username: username(a), GroupsIncomplete: incomplete}
 	if s.tenantIDs && a.First("objectGUID") == "" {
-		id.TenantID = a.First("uid") // not the cn, by which Auth0's connector goes on: many have the same
+		id.TenantID = a.UID() // not the cn, by which Auth0's connector goes on: many have the same
 	}
 	err := s.profile.Each(subject(a, groups, incomplete), func(name string, values []string, form profile.Form) {
 		switch name {
@@ -53,6 +55,21 @@ func (s *Service) describe(a *ldapauth.Account, groups []string, incomplete bool
 		return nil, err
 	}
 	return id, nil
+}
+
+// checkTenantID takes back the TenantID of somebody who signs in if it is somebody
+// else's too: a tenant would take one for the other. Without it there is the ID.
+func (s *Service) checkTenantID(ctx context.Context, a *ldapauth.Account, id *Identity) error {
+	if id.TenantID == "" {
+		return nil
+	}
+	err := s.directory.CheckUID(ctx, a)
+	if denial.ReasonOf(err) == "" {
+		return err
+	}
+	s.log.WarnContext(ctx, "a tenant is told the entryUUID of somebody whose uid is not theirs alone: put that right in the directory", "account_dn", a.DN, "err", err)
+	id.TenantID = ""
+	return nil
 }
 
 // Describe returns the profile of an account that was found by a search, without

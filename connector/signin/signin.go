@@ -48,6 +48,8 @@ type Directory interface {
 	// Groups returns the groups to report, or a denial if one of them may not
 	// sign in.
 	Groups(ctx context.Context, a *ldapauth.Account) ([]string, error)
+	// CheckUID returns a denial if the uid of the account is somebody else's too.
+	CheckUID(ctx context.Context, a *ldapauth.Account) error
 	// GroupNames returns them for somebody who is refused anyway, whatever bars
 	// the account. Unless ask is true, only what is remembered counts.
 	GroupNames(ctx context.Context, a *ldapauth.Account, ask bool) ([]string, error)
@@ -593,6 +595,9 @@ func (s *Service) admit(ctx context.Context, account *ldapauth.Account, by Metho
 	t.groups, t.groupsIncomplete = groups, incomplete
 	id, err := s.describe(account, groups, incomplete)
 	if err != nil {
+		return nil, err
+	}
+	if err := s.checkTenantID(ctx, account, id); err != nil {
 		return nil, err
 	}
 	id.AuthenticatedBy, id.AuthenticatedAt, id.CheckedAt = by, now, now

@@ -1116,6 +1116,11 @@ func (d nobodyHome) Groups(context.Context, *ldapauth.Account) ([]string, error)
 	return nil, errors.New("asked")
 }
 
+func (d nobodyHome) CheckUID(context.Context, *ldapauth.Account) error {
+	d.t.Error("the directory was asked")
+	return errors.New("asked")
+}
+
 func (d nobodyHome) GroupNames(context.Context, *ldapauth.Account, bool) ([]string, error) {
 	d.t.Error("the directory was asked")
 	return nil, errors.New("asked")
