@@ -194,3 +194,21 @@ func TestFoldersMadeForNothingAreRemoved(t *testing.T) {
 		t.Errorf("left behind: %v", left)
 	}
 }
+
+func TestProxyIsTakenOver(t *testing.T) {
+	for raw, want := range map[string]string{
+		"http://proxy.example.com:8080":                     "http://proxy.example.com:8080",
+		"http://proxy.example.com:8080/":                    "http://proxy.example.com:8080",
+		"http://joe:pa%24s@proxy.example.com:8080/path?x=y": "http://proxy.example.com:8080",
+		"proxy.example.com:8080":                            "",
+	} {
+		report, c := run(t, typical(t, map[string]any{"HTTP_PROXY": raw}).write(t))
+		if c.Hub == nil || c.Hub.Proxy != want || (about(report.Left, "HTTP_PROXY") != "") != (want == "") {
+			t.Errorf("%s: %+v, left %v", raw, c.Hub, report.Left)
+			continue
+		}
+		if strings.Contains(raw, "joe") && (c.Hub.ProxyUser != "joe" || c.Hub.ProxyPassword.Reveal() != "pa$s") {
+			t.Errorf("%s: user %s", raw, c.Hub.ProxyUser)
+		}
+	}
+}

@@ -93,20 +93,34 @@ func openFolder(dir, config string) (*source, error) {
 				name = config
 			}
 			info, err := root.Stat(name)
-			if err != nil {
+			switch {
+			case errors.Is(err, fs.ErrNotExist):
 				return nil, err
+			case err != nil:
+				return nil, unreadable(filepath.Join(dir, name), err)
 			}
 			if !info.Mode().IsRegular() {
 				return nil, fmt.Errorf("%s is no ordinary file", filepath.Join(dir, name))
 			}
 			f, err := root.Open(name)
 			if err != nil {
-				return nil, err
+				return nil, unreadable(filepath.Join(dir, name), err)
 			}
 			defer func() { _ = f.Close() }()
 			return readBounded(f, filepath.Join(dir, name))
 		},
 	}, nil
+}
+
+// unreadable says which file of an installation cannot be read, and what to do.
+func unreadable(name string, err error) error {
+	if cause, ok := errors.AsType[*fs.PathError](err); ok {
+		err = cause.Err
+	}
+	if errors.Is(err, fs.ErrPermission) {
+		return fmt.Errorf("%s cannot be read: %w; run this as an administrator", name, err)
+	}
+	return fmt.Errorf("%s cannot be read: %w; a link that leads out of the folder is not followed, put a copy in its place", name, err)
 }
 
 // openZip opens what the old connector's "export" gave. An archive that names a

@@ -139,7 +139,10 @@ func (m *migration) listens() bool {
 // service writes what concerns the service as a whole.
 func (m *migration) service() error {
 	port := m.old.text("PORT")
-	if port == "" {
+	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
+		if port != "" {
+			m.left("PORT", "it is no port and was left out; 4000, the default one, is taken")
+		}
 		port = "4000"
 	}
 	raw := m.old.text("SERVER_URL")
@@ -612,7 +615,7 @@ func (m *migration) proxy() {
 		return
 	}
 	user := u.User
-	u.User = nil
+	u = &url.URL{Scheme: u.Scheme, Host: u.Host} // what stands behind has no meaning for a proxy
 	m.doc.add(line{key: "hub.proxy", value: quote(u.String()), from: "HTTP_PROXY", comment: "The proxy on the way to the tenant."})
 	if user == nil {
 		return
