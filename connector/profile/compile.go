@@ -45,6 +45,8 @@ func compile(source string) (*expression, error) {
 	switch {
 	case strings.TrimSpace(source) == "":
 		return nil, errors.New("is empty; write the name of an attribute or an expression, or nil to leave the claim out")
+	case strings.Contains(source, "`") && strings.Contains(source, "${"):
+		return nil, errors.New(`has a template of JavaScript, which would be reported as it stands; write texts with + between them, such as "hello " + sn`)
 	case len(source) > maxSource:
 		return nil, fmt.Errorf("has %d bytes; %d are the most for one expression", len(source), maxSource)
 	}
@@ -286,6 +288,9 @@ func (r counting) Visit(node *ast.Node) {
 		default:
 			call(node, callPlus, n.Left, n.Right)
 		}
+		if arithmetic[n.Operator] && (kind(n.Left) == reflect.String || kind(n.Right) == reflect.String) {
+			r.refuse(n, "%s is for numbers: write int(a) for the number in a text, and attr(%q) for an attribute with a hyphen", n.Operator, "a-b")
+		}
 	case *ast.SliceNode:
 		if kind(n.Node) != reflect.Slice {
 			call(node, callCut, n.Node, orElse(n.From, 0), orElse(n.To, maxValues))
@@ -305,6 +310,10 @@ func afterStep(n ast.Node) ast.Node {
 	call(&step, callStep)
 	return &ast.SequenceNode{Nodes: []ast.Node{step, n}}
 }
+
+// arithmetic are the operators that are for numbers alone. The language finds out
+// when they run, and then nobody could sign in.
+var arithmetic = map[string]bool{"-": true, "*": true, "/": true, "%": true, "**": true, "^": true}
 
 // list refuses calls of what works on lists with something else. Two signatures of
 // one function would say it too, but the language tries each with each of those in
@@ -355,6 +364,9 @@ func explain(err error, source string, ours bool) error {
 	}
 	runes := []rune(source)
 	at := min(f.From, len(runes))
+	if strings.HasPrefix(strings.TrimSpace(f.Message), "unexpected token EOF") {
+		at = len(runes) // not before the last part that is there
+	}
 	const around = 30
 	before, after := "", ""
 	if at > around {
@@ -384,7 +396,7 @@ var (
 // plain returns a message of the language in words that do not need Go.
 func plain(message string) string {
 	message = strings.TrimPrefix(strings.TrimSpace(message), "builtin ")
-	return oneLine(goTypes.ReplaceAllStringFunc(message, typeWords.Replace))
+	return reword(oneLine(goTypes.ReplaceAllStringFunc(message, typeWords.Replace)))
 }
 
 // oneLine replaces what would begin another line.
