@@ -283,7 +283,7 @@ func TestWithoutTheKeyNoCommandSetsAPassword(t *testing.T) {
 // TestF7_AReplayedChangeIsIgnored: it could put an old password back.
 func TestF7_AReplayedChangeIsIgnored(t *testing.T) {
 	d := counters()["memdir"](t)
-	_, tenant, c := changeRig(t, d.directory, "")
+	r, tenant, c := changeRig(t, d.directory, "")
 	token := map[string]string{"jwt": tenant.Sign(map[string]any{"pid": "once", "username": "jon", "password": chosen})}
 	c.Send(t.Context(), "change_password", token)
 	if p := answer(t, c, "once_change_password_result"); p["err"] != nil {
@@ -294,8 +294,12 @@ func TestF7_AReplayedChangeIsIgnored(t *testing.T) {
 	}
 	c.Send(t.Context(), "change_password", token)
 	c.Send(t.Context(), "authenticate_user", token) // nor is it one of another kind
+	eventually(t, "two lines about ignored commands", func() bool { return strings.Count(r.log.String(), "a message was ignored") == 2 })
 	if p := login(t, tenant, c, "jon", "Canary-Later-8"); p["err"] != nil {
 		t.Errorf("after the replay: %v", p)
+	}
+	if n := len(r.resets()); n != 2 {
+		t.Errorf("%d passwords were set, want 2", n)
 	}
 }
 

@@ -27,6 +27,10 @@ const maxPassword = 256
 // controller would not change a password in clear either.
 var errClear = errors.New("passwords are changed over TLS only: write ldaps:// or set ldap.start_tls: true")
 
+// errCopy is why a server does not change a password that it would have to ask
+// another one to change: a read-only domain controller, or a consumer of OpenLDAP.
+var errCopy = errors.New("it is a copy that cannot be written to: name a server that can be in ldap.urls as well")
+
 // CheckNewPassword refuses, before anything is sent, a new password that no
 // directory should get: one that is not plain text of up to 256 characters, that
 // is the old one, or that is one of the names of its owner. The error is a
@@ -221,6 +225,9 @@ func (s *server) answerTo(ctx context.Context, c *conn, dn string, reasonOf func
 			err = fmt.Errorf("%s: %w", s.url, err)
 		}
 		return sent, err
+	}
+	if e.ResultCode == ldap.LDAPResultReferral { // it has done nothing, so that others may be asked
+		return false, fmt.Errorf("%s: %w (%w)", s.url, errCopy, inWords(err))
 	}
 	if reason := reasonOf(e); reason != "" {
 		return sent, denial.New(reason, "changing the password of %q: %w", dn, inWords(err))

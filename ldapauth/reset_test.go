@@ -3,6 +3,7 @@ package ldapauth_test
 import (
 	"errors"
 	"fmt"
+	"net"
 	"strings"
 	"testing"
 	"time"
@@ -306,6 +307,33 @@ func TestE8_AResetLeavesNoTrace(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%d connections are open, %d before", s.Stats().Open, before)
 		}
+	}
+}
+
+// TestACopyIsPassedOver: a read-only domain controller, or a consumer of OpenLDAP,
+// does nothing but name a server that can be written to, which may be anybody's.
+func TestACopyIsPassedOver(t *testing.T) {
+	server, c := memory(t, memdir.ActiveDirectory, mayReset)
+	ln, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	go func() { _ = server.Serve(ln) }()
+	writable := c.URLs
+	c.URLs = nil
+	copied := newSink(t, ln.Addr().String(), &c)
+	copied.answer.Store(func(id int64) *ber.Packet { return modifyAnswer(id, goldap.LDAPResultReferral, "") })
+
+	err = reset(t, open(t, c), "jon", next)
+	if err == nil || denial.ReasonOf(err) != "" || errors.Is(err, ldapauth.ErrUnanswered) || !strings.Contains(err.Error(), "ldap.urls") {
+		t.Errorf("a copy alone: %v", err)
+	}
+	c.URLs = append(c.URLs, writable...)
+	d := open(t, c)
+	wantReason(t, "with another one", reset(t, d, "jon", next), "")
+	wantReason(t, "the new password", d.Bind(t.Context(), find(t, d, "jon"), secret.New(next)), "")
+	if n := copied.seen.Load(); n != 2 {
+		t.Errorf("the copy was asked %d times, want twice", n)
 	}
 }
 
