@@ -262,6 +262,12 @@ func (k *check) hub(ctx context.Context) {
 		k.say(Warning, "hub: the tenant has not been asked yet: run adconnector provision, or start the service")
 	default:
 		k.say(OK, "hub: connection %s, realm %s, as the tenant said on %s", s.ConnectionName, s.Realm, s.AsOf.Format("2006-01-02"))
+		if s.CertAuth && k.config.Certificate == nil {
+			k.say(Warning, "hub: the tenant has sign-in by certificate on for the connection, but there is no certificate section: people get the form")
+		}
+		if s.Kerberos {
+			k.say(Warning, "hub: the tenant has sign-in by Kerberos on for the connection, which this service does not offer: people show a certificate or get the form")
+		}
 	}
 	base, err := url.Parse(k.config.URL)
 	if err != nil {

@@ -1,6 +1,7 @@
 package hub
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -34,7 +35,7 @@ func newClient(c Config) (*http.Client, error) {
 	if err != nil {
 		return nil, err
 	}
-	proxy := http.ProxyFromEnvironment
+	proxy := fromEnvironment
 	if c.Proxy != "" {
 		u, err := url.Parse(c.Proxy)
 		if err != nil {
@@ -58,6 +59,18 @@ func newClient(c Config) (*http.Client, error) {
 		},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}, nil
+}
+
+// fromEnvironment returns the proxy that the environment names. Where that has
+// HTTP_PROXY alone, it is taken, as Auth0's connector does and as its
+// administrators have set it, although to others it means traffic in clear.
+func fromEnvironment(r *http.Request) (*url.URL, error) {
+	if os.Getenv("HTTPS_PROXY") == "" && os.Getenv("https_proxy") == "" {
+		r = r.Clone(r.Context())
+		r.URL.Host = net.JoinHostPort(r.URL.Hostname(), cmp.Or(r.URL.Port(), "443")) // NO_PROXY may name the port
+		r.URL.Scheme = "http"
+	}
+	return http.ProxyFromEnvironment(r)
 }
 
 // forEncrypted lets proxies have what is encrypted only. What is not was accepted because
