@@ -442,3 +442,28 @@ func raw(text string) http.HandlerFunc {
 		_ = conn.Close()
 	}
 }
+
+// TestF7_AFloodIsOverInAMoment: more messages than any tenant sends are not
+// looked at, and what comes a second later is.
+func TestF7_AFloodIsOverInAMoment(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		p := start(t, door(open))
+		defer p.stop()
+		h := startRaw(t, p)
+		c := h.next(t, "first", time.Second)
+		defer c.Close()
+		flood := bytes.Repeat(append(header(fin|opText, 2), "{}"...), 40_000)
+		c.send(flood)
+		text, answer := h.command("jon")
+		c.frame(fin|opText, text)
+		if c.answered(answer) { // it waited a second
+			t.Error("there is no end to what is looked at")
+		}
+		if !h.works(c) {
+			t.Error("the connection is not usable after a flood")
+		}
+		if n := p.agent.Stats().Ignored["too_many"]; n < 19_000 || n > 21_000 {
+			t.Errorf("%d of 40,000 messages were too many", n)
+		}
+	})
+}
