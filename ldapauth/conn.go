@@ -57,6 +57,10 @@ type conn struct {
 	dialect *dialect  // of a service connection
 	as      string    // of a service connection: as whom the server knows it
 	made    time.Time // by the directory's clock; of a service connection
+	// paging has room for one search that is answered page by page: OpenLDAP
+	// knows on each connection how far it was with one alone, and refuses to go on
+	// with others.
+	paging chan struct{}
 
 	mu      sync.Mutex
 	users   int   // requests under way
@@ -83,7 +87,7 @@ func (s *server) dial(ctx context.Context, config *tls.Config) (*conn, error) {
 	}
 	g := &guard{Conn: nc, timeout: s.d.timeout, server: &s.heard}
 	g.heard.Store(monotonic())
-	c := &conn{ldap: ldap.NewConn(g, s.tls || s.d.config.StartTLS), guard: g, raw: raw}
+	c := &conn{ldap: ldap.NewConn(g, s.tls || s.d.config.StartTLS), guard: g, raw: raw, paging: make(chan struct{}, 1)}
 	c.ldap.SetTimeout(s.d.timeout)
 	c.ldap.Start()
 	return c, nil

@@ -42,7 +42,7 @@ func TestE9_PagesWithoutAnEndEndWithTheCall(t *testing.T) {
 	ours, theirs := net.Pipe()
 	defer theirs.Close()
 	go promise(theirs)
-	c := &conn{ldap: ldap.NewConn(ours, false), raw: ours}
+	c := &conn{ldap: ldap.NewConn(ours, false), raw: ours, paging: make(chan struct{}, 1)}
 	c.ldap.Start()
 	defer c.close()
 	ctx, cancel := context.WithTimeoutCause(t.Context(), 100*time.Millisecond, errNoAnswer)

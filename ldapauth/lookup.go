@@ -217,6 +217,12 @@ func (c *conn) ask(ctx context.Context, r *ldap.SearchRequest) (*ldap.SearchResu
 	if ldap.FindControl(r.Controls, ldap.ControlTypePaging) == nil {
 		return c.ldap.Search(r)
 	}
+	select {
+	case c.paging <- struct{}{}:
+		defer func() { <-c.paging }()
+	case <-ctx.Done():
+		return nil, ldap.NewError(ldap.LDAPResultTimeLimitExceeded, context.Cause(ctx))
+	}
 	page, all := *r, &ldap.SearchResult{}
 	page.SizeLimit = 0 // it would count for the whole
 	for {

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"adconnector/ldapauth"
@@ -205,5 +206,29 @@ func BenchmarkSearchUsers(b *testing.B) {
 		if people, _, err := d.SearchUsers(b.Context(), fmt.Sprintf("u00%03d", i%1000), 50); err != nil || len(people) != 1 {
 			b.Fatal(len(people), err)
 		}
+	}
+}
+
+// TestLongListsAtTheSameTime: OpenLDAP knows on each connection how far it was
+// with one list alone, and whoever is not served must not take it for ill.
+func TestLongListsAtTheSameTime(t *testing.T) {
+	s := dirtest.OpenLDAP(t, dirtest.OpenLDAPOptions{Users: 1200, SizeLimit: 5000, Quiet: true})
+	log := &journal{}
+	d := openWith(t, real(s), ldapauth.Options{Log: logTo(log)})
+	var everybody sync.WaitGroup
+	for range 6 {
+		everybody.Go(func() {
+			people, more, err := d.SearchUsers(t.Context(), "u0", 1100)
+			if err != nil || len(people) != 1100 || !more {
+				t.Errorf("%d people, more %v, error %v", len(people), more, err)
+			}
+		})
+	}
+	for i := range 50 {
+		find(t, d, fmt.Sprintf("u%05d", i))
+	}
+	everybody.Wait()
+	if log.String() != "" {
+		t.Errorf("logged: %s", log)
 	}
 }
