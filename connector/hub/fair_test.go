@@ -3,6 +3,7 @@ package hub_test
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -61,4 +62,42 @@ func TestNobodyWaitsForOthers(t *testing.T) {
 			})
 		})
 	}
+}
+
+// TestF7_MoreCommandsThanThereIsRoomFor: while a directory hangs, so many are
+// begun and no more; each of these is answered, once, and then there is room
+// again.
+func TestF7_MoreCommandsThanThereIsRoomFor(t *testing.T) {
+	const room, more = 2048, 52
+	synctest.Test(t, func(t *testing.T) {
+		var begun atomic.Int32
+		hangs := make(chan struct{})
+		p := start(t, door(func(ctx context.Context, a signin.Attempt) (*signin.Identity, error) {
+			begun.Add(1)
+			<-hangs
+			return open(ctx, a)
+		}))
+		defer p.stop()
+		c := p.next(t, time.Second)
+		for i := range room + more {
+			p.tenant.Command(t.Context(), c, "authenticate_user", map[string]any{"pid": fmt.Sprint("hung-", i), "username": fmt.Sprint("u", i), "password": "x"})
+		}
+		synctest.Wait()
+		if n := begun.Load(); n != room {
+			t.Errorf("%d were begun, want %d", n, room)
+		}
+		if n := p.agent.Stats().Ignored["too_many"]; n != more {
+			t.Errorf("%d were ignored, want %d", n, more)
+		}
+		close(hangs)
+		answered := map[string]bool{}
+		for range room {
+			f := <-c.Frames
+			answered[f.Event] = true
+		}
+		if len(answered) != room {
+			t.Errorf("%d different ones were answered, want %d", len(answered), room)
+		}
+		p.works(t, c)
+	})
 }

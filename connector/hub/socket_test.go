@@ -152,9 +152,9 @@ func (h *rawHub) next(t *testing.T, what string, within time.Duration) *rawConn 
 }
 
 // command returns a command as it is sent, and the beginning of its answer.
-func (h *rawHub) command(username string) (text, answer []byte) {
+func (h *rawHub) command() (text, answer []byte) {
 	pid := "raw-" + strconv.FormatInt(commands.Add(1), 10)
-	text, _ = json.Marshal(map[string]any{"n": "authenticate_user", "p": map[string]string{"jwt": h.tenant.Sign(map[string]any{"pid": pid, "username": username, "password": "x"})}})
+	text, _ = json.Marshal(map[string]any{"n": "authenticate_user", "p": map[string]string{"jwt": h.tenant.Sign(map[string]any{"pid": pid, "username": "jon", "password": "x"})}})
 	return text, []byte(`{"n":"` + pid + `_result"`)
 }
 
@@ -172,7 +172,7 @@ func (c *rawConn) answered(answer []byte) bool {
 
 // works reports whether a command is answered.
 func (h *rawHub) works(c *rawConn) bool {
-	text, answer := h.command("jon")
+	text, answer := h.command()
 	return c.frame(fin|opText, text) && c.answered(answer)
 }
 
@@ -187,7 +187,7 @@ func TestF7_OddFramesLeaveTheConnectionUsable(t *testing.T) {
 		defer c.Close()
 		for name, odd := range map[string]func() bool{
 			"in pieces": func() bool {
-				text, answer := h.command("jon")
+				text, answer := h.command()
 				c.frame(opText, text[:10])
 				c.frame(fin|opPing, []byte("between"))
 				c.frame(opContinuation, nil)
@@ -326,7 +326,7 @@ func TestAHubThatStopsHalfwayIsNoticed(t *testing.T) {
 			"reads nothing": func() {
 				var texts [][]byte
 				for range all {
-					text, _ := h.command("jon")
+					text, _ := h.command()
 					texts = append(texts, append(header(fin|opText, len(text)), text...))
 				}
 				c.deaf.Store(true)
@@ -454,7 +454,7 @@ func TestF7_AFloodIsOverInAMoment(t *testing.T) {
 		defer c.Close()
 		flood := bytes.Repeat(append(header(fin|opText, 2), "{}"...), 40_000)
 		c.send(flood)
-		text, answer := h.command("jon")
+		text, answer := h.command()
 		c.frame(fin|opText, text)
 		if c.answered(answer) { // it waited a second
 			t.Error("there is no end to what is looked at")
