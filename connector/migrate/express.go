@@ -43,20 +43,25 @@ const (
 	sharpS
 	surrogates
 	emailKey
+	groupsList
 	differences
 )
 
+// notIn is what came of a mapper that failed.
+const notIn = "such people did not get in"
+
 // differenceWords say each as: when, what now, what before.
 var differenceWords = [differences]string{
-	severalValues: "an attribute with several values: the first counts (before: a list, or such people did not get in)",
+	severalValues: "an attribute with several values: the first counts (before: a list, or " + notIn + ")",
 	missingWord:   "a missing attribute: nothing stands there (before: the word undefined)",
-	missingThrows: "a missing attribute: it is empty (before: such people did not get in)",
+	missingThrows: "a missing attribute: it is empty (before: " + notIn + ")",
 	missingItem:   "a missing attribute: no element of the list (before: null)",
 	emptyText:     "an empty text: no claim (before: \"\")",
 	emptyList:     "an empty list: no claim (before: [])",
 	nullValue:     "null: no claim (before: null)",
 	sharpS:        "ß as a capital letter: ß (before: SS)",
 	surrogates:    "emoji and other rare characters: they count as one (before: two)",
+	groupsList:    "nothing or a single text: it is told as a list (before: as it is)",
 	emailKey:      "the claim: it is told as the first of emails (before: as email)",
 }
 
@@ -65,7 +70,8 @@ var differenceWords = [differences]string{
 type expresser struct {
 	present []string // attributes that are there, as the conditions around say
 	differs [differences]bool
-	within  bool // a closure
+	within  bool     // a closure
+	kind    codeKind // of the last claim
 }
 
 // maxCode bounds an expression; the language has a bound of its own.
@@ -77,6 +83,7 @@ const nothing = `""`
 // claimOf returns the whole of a claim.
 func (x *expresser) claimOf(n *node) (string, error) {
 	n = x.plain(n)
+	x.kind = textCode
 	if n.kind == attributeNode && n.text != "groups" && ours[n.text] == "" {
 		if !attributeName.MatchString(n.text) || slices.Contains(notReported, n.text) {
 			return "", errScript
@@ -86,6 +93,7 @@ func (x *expresser) claimOf(n *node) (string, error) {
 		}
 	}
 	c, err := x.code(n)
+	x.kind = c.kind
 	switch {
 	case err != nil:
 		return "", err
@@ -366,7 +374,7 @@ func (x *expresser) operand(n *node) (code, error) {
 func (x *expresser) sum(n *node) (code, error) {
 	parts := addends(n)
 	var texts []string
-	isText := false
+	isText, filled := false, false
 	for _, part := range parts {
 		if part.kind == textNode && part.text == "" && len(parts) > 2 {
 			isText = true // as at the beginning of a template
@@ -392,6 +400,10 @@ func (x *expresser) sum(n *node) (code, error) {
 			x.differs[missingWord] = true
 		}
 		texts = append(texts, c.text)
+		filled = filled || part.kind == attributeNode || part.kind == textNode && part.text != "" || part.kind == numberNode || part.kind == boolNode
+	}
+	if !filled {
+		x.differs[emptyText] = true
 	}
 	if len(texts) == 1 {
 		return code{texts[0], true, textCode}, nil
@@ -550,6 +562,11 @@ func (x *expresser) compared(n *node) (code, error) {
 		return x.position(n, a, b)
 	case empty(b) && !x.sure(a), b.kind == nullNode:
 		return code{}, errScript // what is missing is not an empty text there
+	}
+	filled := func(n *node) bool { return n.kind == textNode && n.text != "" || n.kind == elementNode }
+	same := filled(a) || filled(b) || x.sure(a) && x.sure(b) || a.kind == attributeNode && b.kind == attributeNode
+	if !same {
+		return code{}, errScript // for the same reason
 	}
 	left, err := x.operand(a)
 	if err != nil {
@@ -850,7 +867,7 @@ func (x *expresser) part(method string, c code, args []*node) (code, error) {
 	default:
 		return code{}, errScript
 	}
-	x.differs[surrogates] = true
+	x.differs[surrogates], x.differs[emptyText] = true, true
 	if !c.atom {
 		c.text = "(" + c.text + ")"
 	}
@@ -874,6 +891,7 @@ func (x *expresser) index(n *node) (code, error) {
 	if !x.sure(list.args[0]) {
 		x.differs[missingThrows] = true
 	}
+	x.differs[emptyText] = true
 	separator := strconv.Quote(list.args[1].text)
 	switch place.text {
 	case "0":

@@ -103,6 +103,7 @@ type mapperReader struct {
 	result   *node  // the profile
 	vague    bool   // something that is not understood may change all of it
 	noted    map[*node]bool
+	fragile  []int // lines on which the script may fail
 }
 
 // maxLost is how many notes somebody may read.
@@ -277,8 +278,10 @@ func (r *mapperReader) touched(from, to int) {
 		changed := p.is(markToken, "=") || p.is(markToken, "+=") || i > 0 && r.tokens[i-1].text == "delete" || mutates(&p)
 		switch {
 		case n.kind != objectNode && n.kind != rawNode:
-			if changed {
+			if mutates(&p) {
 				r.replace(n, gone)
+			}
+			if changed {
 				r.variables[t.text] = gone
 			}
 		case !ok || len(path) == 0 && (n.kind == objectNode || changed): // p[x], f(p)
@@ -287,8 +290,8 @@ func (r *mapperReader) touched(from, to int) {
 				r.variables[t.text] = gone
 			}
 		case changed:
-			if value := member(n, path[0]); value.kind != nothingNode && value.kind != objectNode {
-				r.replace(value, gone) // another name may stand for the same list
+			if value := member(n, path[0]); mutates(&p) && value.kind != nothingNode && value.kind != objectNode {
+				r.replace(value, gone)
 			}
 			r.variables[t.text] = with(r.variables[t.text], path[0], gone, t.line)
 		}
@@ -300,13 +303,17 @@ func mutates(p *parser) bool {
 	return p.is(markToken, ".") && slices.Contains([]string{"push", "pop", "shift", "unshift", "splice", "reverse", "sort", "fill"}, p.ahead(1).text)
 }
 
-// replace puts gone wherever n itself stands.
+// replace puts gone wherever a list that has been changed stands: other names
+// stand for the same list.
 func (r *mapperReader) replace(n, gone *node) {
 	for name, v := range r.variables {
 		for i, value := range v.args {
 			if value == n && v.kind == objectNode {
-				v = with(v, v.keys[i], gone, gone.line)
+				v = with(v, v.keys[i], gone, v.lines[i])
 			}
+		}
+		if v.kind == rawNode && n.kind == attributeNode {
+			v = with(v, n.text, gone, gone.line)
 		}
 		if v == n {
 			v = gone
@@ -410,6 +417,7 @@ func (r *mapperReader) declared() error {
 			}
 		}
 		r.noteLost(value)
+		r.mayFail(name.line, value)
 		r.variables[name.text] = value
 		if !r.mark(",") {
 			return nil
@@ -430,6 +438,67 @@ func (r *mapperReader) noteLost(n *node) {
 		}
 		r.noteLost(value)
 	}
+}
+
+// mayFail notes the line of an expression that fails for some entries, whatever
+// becomes of its value.
+func (r *mapperReader) mayFail(line int, n *node) {
+	if !slices.Contains(r.fragile, line) && fails(n) {
+		r.fragile = append(r.fragile, line)
+	}
+}
+
+// fails reports whether an expression fails for some entries: it asks something of
+// an attribute that may be missing, or be a list.
+func fails(n *node) bool {
+	switch n.kind {
+	case methodNode, memberNode, indexNode:
+		if uncertain(n.args[0]) || isQuestion(n.args[0]) || n.args[0].kind == textNode && slices.Contains(ofLists[:6], n.text) || isList(n.args[0]) && n.kind != indexNode && !slices.Contains(ofLists, n.text) {
+			return true
+		}
+	case chooseNode:
+		if _, ok := (&expresser{}).one(n); ok {
+			return false
+		}
+	case objectNode: // whose parts were looked at where they were written
+		return slices.ContainsFunc(n.args, func(part *node) bool { return part.kind != objectNode && fails(part) })
+	}
+	return slices.ContainsFunc(n.args, fails)
+}
+
+// ofLists are what lists have of what is understood; the first six have texts not.
+var ofLists = []string{"filter", "map", "some", "every", "join", "sort", "includes", "indexOf", "length", "concat", "slice"}
+
+// isList reports whether n is a list.
+func isList(n *node) bool {
+	switch n.kind {
+	case attributeNode:
+		return n.text == "groups"
+	case listNode:
+		return true
+	case methodNode:
+		return slices.Contains([]string{"filter", "map", "sort", "concat", "split"}, n.text)
+	case orNode:
+		return isList(n.args[0])
+	}
+	return false
+}
+
+// uncertain reports whether n may be nothing or a list where a text is meant.
+func uncertain(n *node) bool {
+	switch n.kind {
+	case attributeNode:
+		return ours[n.text] == ""
+	case orNode, andNode:
+		return uncertain(n.args[0]) || uncertain(n.args[1])
+	case chooseNode:
+		return uncertain(n.args[1]) || uncertain(n.args[2])
+	case plusNode: // of two that are missing it makes no text
+		return !slices.ContainsFunc(addends(n), func(part *node) bool { return part.kind == textNode })
+	case nothingNode, nullNode, memberNode, indexNode, boolNode, numberNode, notNode, equalNode, unequalNode, moreThanNode:
+		return true
+	}
+	return false
 }
 
 // declaration reads a function that may be called, if it is no more than one
@@ -463,6 +532,7 @@ func (r *mapperReader) conditional() error {
 	if err != nil || !r.mark(")") {
 		return errScript
 	}
+	r.mayFail(r.ahead(-1).line, condition)
 	before := maps.Clone(r.variables)
 	if err := r.branch(); err != nil {
 		return err
@@ -580,6 +650,7 @@ func (r *mapperReader) assignment(remove bool) error {
 		}
 	}
 	r.noteLost(value)
+	r.mayFail(t.line, value)
 	changed, err := assigned(variable, path, value, t.line)
 	if err != nil || len(path) > 0 && r.shared(t.text, variable) {
 		return errScript
@@ -634,6 +705,7 @@ func (r *mapperReader) returned() error {
 		return errScript
 	}
 	r.noteLost(n)
+	r.mayFail(r.ahead(-1).line, n)
 	r.result = n
 	return nil
 }
@@ -652,6 +724,7 @@ func (r *mapperReader) report() {
 		}
 	}
 	r.object(r.result, known)
+	r.failing()
 	var missing []string
 	for _, d := range defaults[1:] {
 		if !known[d.name] {
@@ -666,14 +739,27 @@ func (r *mapperReader) report() {
 		for _, name := range missing {
 			r.claims = append(r.claims, claim{name: name, source: leftOut})
 		}
+	}
+	if !r.vague {
 		for _, empty := range []struct{ name, is string }{{"groups", "[]"}, {"name", "{}"}} {
-			if !slices.Contains(r.result.keys, empty.name) {
+			if i := slices.Index(r.result.keys, empty.name); i < 0 || r.result.args[i].kind == nothingNode {
 				r.differs = append(r.differs, Note{r.file, empty.name + " is told as " + empty.is + ", where the old mapper did not tell it"})
 			}
 		}
 	}
 	if r.vague && len(r.result.keys) > 0 {
 		r.lost = append(r.lost, Note{r.file, "lines that are not understood may change every claim; compare them all (adconnector explain --user NAME)"})
+	}
+}
+
+// failing notes the lines that may fail and of which nothing else is said.
+func (r *mapperReader) failing() {
+	for _, line := range r.fragile {
+		key := fmt.Sprintf("%s:%d", r.file, line)
+		said := func(n Note) bool { return n.Key == key && strings.Contains(n.Text, notIn) }
+		if !slices.ContainsFunc(r.differs, said) {
+			r.differs = append(r.differs, Note{key, "this line. a missing attribute, or one with several values: it does not matter (before: " + notIn + ")"})
+		}
 	}
 }
 
@@ -706,6 +792,9 @@ func (r *mapperReader) claim(key string, value *node, line int, known map[string
 		source, err = x.email(value)
 	default:
 		source, err = x.claimOf(value)
+		if slices.Contains(ofOne, key) && x.kind != textCode && x.kind != noCode {
+			err = errScript // it would be told as a text
+		}
 	}
 	if key == "emails" {
 		name = "email"
@@ -754,6 +843,9 @@ func (r *mapperReader) claim(key string, value *node, line int, known map[string
 	default:
 		if source == nothing {
 			source = leftOut
+		}
+		if name == "groups" && (x.kind != listCode || strings.Contains(source, "?")) {
+			x.differs[groupsList] = true
 		}
 		if slices.Contains(ofOne, name) && value.kind == attributeNode {
 			x.differs[severalValues] = true
