@@ -207,7 +207,8 @@ func passwordModify(dn string, old, new secret.String) *ldap.ExtendedRequest {
 }
 
 // answerTo sends one request on c and says what its answer means. It waits no
-// longer than ctx lasts.
+// longer than ctx lasts. sent is also false if the server has done nothing but name
+// another one.
 func (s *server) answerTo(ctx context.Context, c *conn, dn string, reasonOf func(*ldap.Error) denial.Reason, request func() error) (sent bool, err error) {
 	before := c.guard.writes.Load()
 	stop := context.AfterFunc(ctx, func() { _ = c.raw.Close() })
