@@ -24,7 +24,8 @@ import (
 func TestRulesFromTheFileToTheToken(t *testing.T) {
 	for name, start := range directories() {
 		t.Run(name, func(t *testing.T) {
-			r := prepareRig(t, start(t), "")
+			d := start(t)
+			r := prepareRig(t, d, "")
 			r.configure("ca_files: [ca.crt]}", `ca_files: [ca.crt], revocation: {mode: "off"}, user_name: [sid, san_upn, san_email, subject_cn, {rule: subject_dn}]}`)
 			r.start()
 			first := r.mustSignIn(r.browser(inside, r.client("jon")), "", "")
@@ -38,7 +39,7 @@ func TestRulesFromTheFileToTheToken(t *testing.T) {
 				t.Helper()
 				mods = append([]func(*x509.Certificate){func(c *x509.Certificate) { c.Subject.CommonName = "nobody" }}, mods...)
 				tok := r.mustSignIn(r.browser(inside, r.holder(mods...)), "", "")
-				if got := slices.Concat(tok.claim("nickname"), tok.claim("certificate_rule"), tok.claim("certificate_strength")); !slices.Equal(got, []string{"jon", rule, strength}) {
+				if got := slices.Concat(tok.claim("nickname"), tok.claim("certificate_rule"), tok.claim("certificate_strength")); !slices.Equal(got, []string{d.nickname, rule, strength}) {
 					t.Errorf("%s: got %q", rule, got)
 				}
 			}
@@ -71,7 +72,7 @@ func TestASubjectThatIsTheNameOfAnEntry(t *testing.T) {
 			r.configure("ca_files: [ca.crt]}", `ca_files: [ca.crt], revocation: {mode: "off"}, user_name: [subject_dn]}`)
 			r.start()
 			tok := r.mustSignIn(r.browser(inside, r.holder(subject(t, dn))), "", "")
-			if got := slices.Concat(tok.claim("nickname"), tok.claim("certificate_rule")); !slices.Equal(got, []string{"jon", "subject_dn"}) {
+			if got := slices.Concat(tok.claim("nickname"), tok.claim("certificate_rule")); !slices.Equal(got, []string{d.nickname, "subject_dn"}) {
 				t.Errorf("got %q", got)
 			}
 			if _, err := r.signIn(r.browser(inside, r.holder(subject(t, "CN=x,"+dn))), "", ""); err == nil {
