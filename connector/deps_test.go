@@ -31,12 +31,13 @@ var rules = []struct{ pkg, ours, theirs string }{
 	{"connector/watch", "", ""},
 	{"connector/control", "connector/private", ""},
 	// Floor 1: proof. No HTTP here.
+	{"ldapauth/pemfile", "ldapauth/setting", ""},
 	{"ldapauth/certauth/revocation", "ldapauth/denial ldapauth/setting", "github.com/hashicorp/golang-lru/v2/simplelru golang.org/x/crypto/cryptobyte golang.org/x/crypto/cryptobyte/asn1"},
-	{"ldapauth/certauth", "ldapauth/certauth/revocation ldapauth/denial ldapauth/setting", "github.com/hashicorp/golang-lru/v2/simplelru golang.org/x/crypto/cryptobyte golang.org/x/crypto/cryptobyte/asn1 golang.org/x/text/unicode/norm"},
+	{"ldapauth/certauth", "ldapauth/certauth/revocation ldapauth/denial ldapauth/pemfile ldapauth/setting", "github.com/hashicorp/golang-lru/v2/simplelru golang.org/x/crypto/cryptobyte golang.org/x/crypto/cryptobyte/asn1 golang.org/x/text/unicode/norm"},
 	{"ldapauth/testca", "", "software.sslmate.com/src/go-pkcs12"},
 	{"ldapauth/memdir", "", "github.com/go-asn1-ber/asn1-ber"},
 	{"ldapauth/bare", "", "github.com/go-ldap/ldap/v3"}, // what ldapauth is measured against
-	{"ldapauth", "ldapauth/denial ldapauth/secret ldapauth/setting", "github.com/go-ldap/ldap/v3 github.com/go-ldap/ldap/v3/gssapi github.com/jcmturner/gokrb5/v8/client github.com/jcmturner/gokrb5/v8/config github.com/jcmturner/gokrb5/v8/iana/etypeID github.com/jcmturner/gokrb5/v8/keytab github.com/go-asn1-ber/asn1-ber github.com/hashicorp/golang-lru/v2 github.com/hashicorp/golang-lru/v2/simplelru golang.org/x/sync/errgroup golang.org/x/sys/unix golang.org/x/sys/windows golang.org/x/text/unicode/norm"},
+	{"ldapauth", "ldapauth/denial ldapauth/pemfile ldapauth/secret ldapauth/setting", "github.com/go-ldap/ldap/v3 github.com/go-ldap/ldap/v3/gssapi github.com/jcmturner/gokrb5/v8/client github.com/jcmturner/gokrb5/v8/config github.com/jcmturner/gokrb5/v8/iana/etypeID github.com/jcmturner/gokrb5/v8/keytab github.com/go-asn1-ber/asn1-ber github.com/hashicorp/golang-lru/v2 github.com/hashicorp/golang-lru/v2/simplelru golang.org/x/sync/errgroup golang.org/x/sys/unix golang.org/x/sys/windows golang.org/x/text/unicode/norm"},
 	// What is said of an account, without knowing what an account is.
 	{"connector/profile", "ldapauth/setting", "github.com/expr-lang/expr github.com/expr-lang/expr/ast github.com/expr-lang/expr/file github.com/expr-lang/expr/vm"},
 	// Floor 2: the one door. No HTTP and no LDAP here.
@@ -47,7 +48,7 @@ var rules = []struct{ pkg, ours, theirs string }{
 	{"connector/token", "connector/signin connector/private ldapauth/setting", "github.com/go-jose/go-jose/v4 github.com/go-jose/go-jose/v4/jwt"},
 	{"connector/web", "connector/front connector/signin connector/iprange ldapauth/certauth ldapauth/denial ldapauth/secret ldapauth/setting static templates", "net/http github.com/gorilla/sessions github.com/gorilla/securecookie github.com/hashicorp/golang-lru/v2/simplelru"},
 	// Floor 4: one package for each upstream; they do not know each other.
-	{"connector/hub", "connector/fetch connector/private connector/signin connector/web ldapauth/denial ldapauth/secret ldapauth/setting", "net/http github.com/coder/websocket github.com/go-jose/go-jose/v4 github.com/go-jose/go-jose/v4/jwt"},
+	{"connector/hub", "connector/fetch connector/private connector/signin connector/web ldapauth/denial ldapauth/pemfile ldapauth/secret ldapauth/setting", "net/http github.com/coder/websocket github.com/go-jose/go-jose/v4 github.com/go-jose/go-jose/v4/jwt"},
 	{"connector/wsfed", "connector/signin connector/token connector/web ldapauth/setting", "net/http"},
 	// What is counted. It alone knows Prometheus, and nothing of what it counts but
 	// the vocabulary of "no".
@@ -57,7 +58,7 @@ var rules = []struct{ pkg, ours, theirs string }{
 	// Floor 6: the program.
 	{"connector/browser", "", "net/http"},
 	{"connector/demo", "connector connector/browser connector/private ldapauth/memdir ldapauth/testca", "net/http github.com/beevik/etree github.com/russellhaering/goxmldsig"},
-	{"connector/bench", "connector connector/browser connector/private connector/signin ldapauth ldapauth/bare ldapauth/memdir ldapauth/secret ldapauth/testca", "net/http"},
+	{"connector/bench", "connector connector/browser connector/private connector/signin ldapauth ldapauth/bare ldapauth/memdir ldapauth/pemfile ldapauth/secret ldapauth/testca", "net/http"},
 	{"connector/migrate", "connector connector/private connector/token ldapauth/secret", "golang.org/x/crypto/scrypt software.sslmate.com/src/go-pkcs12"},
 	{"cmd/adconnector", "connector connector/bench connector/demo connector/migrate connector/private ldapauth/secret ldapauth/testca", "github.com/kardianos/service github.com/urfave/cli/v3 golang.org/x/sys/windows/svc"},
 	// Tests only: nothing above imports it.

@@ -13,23 +13,19 @@
 package ldapauth
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"crypto/tls"
-	"crypto/x509"
-	"encoding/pem"
 	"errors"
-	"fmt"
 	"log/slog"
 	"net"
-	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 	"unique"
 
+	"adconnector/ldapauth/pemfile"
 	"adconnector/ldapauth/secret"
 
 	"github.com/go-ldap/ldap/v3"
@@ -128,7 +124,7 @@ func newDirectory(c Config, o Options) (*Directory, error) {
 	if err != nil {
 		return nil, err
 	}
-	roots, err := loadRoots(c)
+	roots, err := pemfile.Roots(c.CAFiles)
 	if err != nil {
 		return nil, err
 	}
@@ -168,61 +164,6 @@ func newDirectory(c Config, o Options) (*Directory, error) {
 	}
 	d.spawn(d.keepAlive)
 	return d, nil
-}
-
-// loadRoots returns the certificates of the CA files, nil if none are
-// configured.
-func loadRoots(c Config) (*x509.CertPool, error) {
-	if len(c.CAFiles) == 0 {
-		return nil, nil
-	}
-	pool := x509.NewCertPool()
-	for i, f := range c.CAFiles {
-		data, err := os.ReadFile(string(f))
-		if err != nil {
-			return nil, fmt.Errorf("ca_files[%d]: %w; check the path, and that the service may read the file", i, err)
-		}
-		certs, err := parseCertificates(data)
-		if err != nil {
-			return nil, fmt.Errorf("ca_files[%d]: %s: %w", i, f, err)
-		}
-		for _, cert := range certs {
-			pool.AddCert(cert)
-		}
-	}
-	return pool, nil
-}
-
-// parseCertificates reads PEM or DER. Anything but certificates is an error.
-func parseCertificates(data []byte) ([]*x509.Certificate, error) {
-	announced := bytes.Count(data, []byte("-----BEGIN "))
-	if announced == 0 {
-		certs, err := x509.ParseCertificates(data)
-		if err != nil || len(certs) == 0 {
-			return nil, errors.New("holds no certificate, neither PEM nor DER")
-		}
-		return certs, nil
-	}
-	var certs []*x509.Certificate
-	for {
-		var block *pem.Block
-		block, data = pem.Decode(data)
-		if block == nil {
-			break
-		}
-		if block.Type != "CERTIFICATE" {
-			return nil, fmt.Errorf("holds a %s where only certificates belong", block.Type)
-		}
-		cert, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, fmt.Errorf("holds a damaged certificate: %w", err)
-		}
-		certs = append(certs, cert)
-	}
-	if len(certs) != announced { // the decoder passes over what is incomplete
-		return nil, errors.New("holds a certificate that is cut off")
-	}
-	return certs, nil
 }
 
 // Close ends all connections and waits until nothing runs any more.

@@ -2,7 +2,6 @@ package bench
 
 import (
 	"context"
-	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -15,6 +14,7 @@ import (
 	"adconnector/connector/signin"
 	"adconnector/ldapauth"
 	"adconnector/ldapauth/bare"
+	"adconnector/ldapauth/pemfile"
 	"adconnector/ldapauth/secret"
 )
 
@@ -212,7 +212,7 @@ func (b *directoryBench) connect(o *DirectoryOptions) error {
 	if c.BindDN == "" {
 		return errors.New("ldap.bind_dn is not set: only a service account with a password can be measured")
 	}
-	roots, err := loadRoots(c)
+	roots, err := pemfile.Roots(c.CAFiles)
 	if err != nil {
 		return err
 	}
@@ -234,14 +234,6 @@ func (b *directoryBench) connect(o *DirectoryOptions) error {
 }
 
 // loadRoots reads the CAs that vouch for a directory.
-func loadRoots(c ldapauth.Config) (*x509.CertPool, error) {
-	files := make([]string, len(c.CAFiles))
-	for i, f := range c.CAFiles {
-		files[i] = string(f)
-	}
-	return LoadRoots(files...)
-}
-
 func (b *directoryBench) bareBind(context.Context) error {
 	return b.somebody(b.bindBare)
 }

@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"io"
@@ -17,6 +16,7 @@ import (
 	"time"
 
 	"adconnector/connector/fetch"
+	"adconnector/ldapauth/pemfile"
 )
 
 // Limits on what goes out. Nothing that the tenant, or what stands between,
@@ -31,7 +31,7 @@ const (
 // newClient returns what reaches the tenant. It follows no redirect: a tenant
 // sends none, and a proxy that wants somebody to sign in does.
 func newClient(c Config) (*http.Client, error) {
-	roots, err := loadRoots(c)
+	roots, err := pemfile.Roots(c.CAFiles)
 	if err != nil {
 		return nil, err
 	}
@@ -96,32 +96,6 @@ func letThrough(_ context.Context, _ *url.URL, _ *http.Request, response *http.R
 		return nil
 	}
 	return &proxyRefusal{response.Status}
-}
-
-// loadRoots returns the certificates of the CA files, nil if there are none.
-func loadRoots(c Config) (*x509.CertPool, error) {
-	if len(c.CAFiles) == 0 {
-		return nil, nil
-	}
-	pool := x509.NewCertPool()
-	for i, f := range c.CAFiles {
-		data, err := os.ReadFile(string(f))
-		if err != nil {
-			return nil, fmt.Errorf("ca_files[%d]: %w; check the path, and that the service may read the file", i, err)
-		}
-		if block, _ := pem.Decode(data); block == nil {
-			certs, err := x509.ParseCertificates(data)
-			if err != nil || len(certs) == 0 {
-				return nil, fmt.Errorf("ca_files[%d]: %s holds no certificate, neither PEM nor DER", i, f)
-			}
-			for _, c := range certs {
-				pool.AddCert(c)
-			}
-		} else if !pool.AppendCertsFromPEM(data) {
-			return nil, fmt.Errorf("ca_files[%d]: %s holds no certificate that can be read", i, f)
-		}
-	}
-	return pool, nil
 }
 
 // An answer is what the tenant said to a request.

@@ -1,14 +1,13 @@
 package certauth
 
 import (
-	"bytes"
 	"crypto/x509"
-	"encoding/pem"
 	"errors"
 	"fmt"
 	"os"
 	"slices"
 
+	"adconnector/ldapauth/pemfile"
 	"adconnector/ldapauth/setting"
 )
 
@@ -147,46 +146,9 @@ func readCertificates(file string) ([]*x509.Certificate, error) {
 	if err != nil {
 		return nil, fmt.Errorf("%w: correct the path, or let the service's account read the file", err)
 	}
-	certs, err := ParseCertificates(data)
+	certs, err := pemfile.Certificates(data)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", file, err)
-	}
-	return certs, nil
-}
-
-// ParseCertificates reads what a file with certificates holds: PEM if there is
-// any sign of it, else DER. Whatever else is in it is an error, which is written
-// to stand behind the file's name.
-func ParseCertificates(data []byte) ([]*x509.Certificate, error) {
-	const begin = "-----BEGIN "
-	data = bytes.TrimPrefix(data, []byte("\xef\xbb\xbf")) // some Windows editors put this first
-	if len(bytes.TrimSpace(data)) == 0 {
-		return nil, errors.New("is empty: put the certificate there, or remove the file from the list")
-	}
-	blocks := bytes.Count(data, []byte(begin))
-	if blocks == 0 {
-		certs, err := x509.ParseCertificates(data)
-		if err != nil {
-			return nil, fmt.Errorf("is neither PEM nor DER: export the certificate as \"Base-64 encoded X.509\" (%w)", err)
-		}
-		return certs, nil
-	}
-	var certs []*x509.Certificate
-	for range blocks {
-		var block *pem.Block
-		// Decode jumps over a block that is damaged, so fewer come out than
-		// begin.
-		if block, data = pem.Decode(data); block == nil {
-			return nil, errors.New("holds a PEM block that is damaged or cut off: get the file again")
-		}
-		if block.Type != "CERTIFICATE" {
-			return nil, fmt.Errorf("holds a PEM block %q: leave nothing but CERTIFICATE blocks in it", clip(block.Type))
-		}
-		c, err := x509.ParseCertificate(block.Bytes)
-		if err != nil {
-			return nil, fmt.Errorf("certificate %d in it cannot be read: get the file again (%w)", len(certs)+1, err)
-		}
-		certs = append(certs, c)
 	}
 	return certs, nil
 }
