@@ -10,10 +10,7 @@ import (
 
 // changePassword sets a password.
 func (a *Agent) changePassword(ctx context.Context, c *command, reference string) any {
-	username := c.Username
-	if c.Escaped {
-		username = unescape(username)
-	}
+	username := c.plain(c.Username)
 	done, err := a.resetTurn(ctx, username)
 	if err != nil {
 		a.o.Log.Warn("hub: a change of a password had to wait for others until it was given up", "reference", reference, "err", err)
@@ -21,14 +18,7 @@ func (a *Agent) changePassword(ctx context.Context, c *command, reference string
 	}
 	defer done()
 	var about *signin.Identity
-	id, err := a.o.Passwords.ResetPassword(ctx, signin.Attempt{
-		Credential:   signin.PasswordReset{Username: username, New: secret.New(c.Password)},
-		Via:          "hub",
-		RelyingParty: a.settings.Load().Realm,
-		RequestID:    reference,
-		Relayed:      true,
-		About:        func(id *signin.Identity) { about = id },
-	})
+	id, err := a.o.Passwords.ResetPassword(ctx, a.attempt(signin.PasswordReset{Username: username, New: secret.New(c.Password)}, reference, &about))
 	if err == nil {
 		return map[string]any{"profile": profileOf(id, true)}
 	}

@@ -61,10 +61,7 @@ func (l *link) run(c *command, answer *answerer) (event string, payload any) {
 
 // signIn passes a user name and a password through the one door.
 func (a *Agent) signIn(ctx context.Context, c *command, reference string) any {
-	username := c.Username
-	if c.Escaped {
-		username = unescape(username)
-	}
+	username := c.plain(c.Username)
 	done, err := a.turns.take(ctx, username)
 	if err != nil {
 		a.o.Log.Warn("hub: a sign-in had to wait for others of the same user name until it was given up", "reference", reference, "err", err)
@@ -72,14 +69,7 @@ func (a *Agent) signIn(ctx context.Context, c *command, reference string) any {
 	}
 	defer done()
 	var about *signin.Identity
-	id, err := a.o.Service.SignIn(ctx, signin.Attempt{
-		Credential:   signin.Password{Username: username, Password: secret.New(c.Password)},
-		Via:          "hub",
-		RelyingParty: a.settings.Load().Realm,
-		RequestID:    reference,
-		Relayed:      true,
-		About:        func(id *signin.Identity) { about = id },
-	})
+	id, err := a.o.Service.SignIn(ctx, a.attempt(signin.Password{Username: username, Password: secret.New(c.Password)}, reference, &about))
 	if err == nil {
 		return map[string]any{"profile": profileOf(id, true)}
 	}
@@ -87,6 +77,19 @@ func (a *Agent) signIn(ctx context.Context, c *command, reference string) any {
 		a.o.Log.Error("hub: a sign-in could not be decided", "reference", reference, "err", err)
 	}
 	return refusal(err, c.Username, about, reference)
+}
+
+// attempt is what the tenant tries for one of its users. about is set to the
+// account that a refusal concerns.
+func (a *Agent) attempt(c signin.Credential, reference string, about **signin.Identity) signin.Attempt {
+	return signin.Attempt{
+		Credential:   c,
+		Via:          "hub",
+		RelyingParty: a.settings.Load().Realm,
+		RequestID:    reference,
+		Relayed:      true,
+		About:        func(id *signin.Identity) { *about = id },
+	}
 }
 
 func (a *Agent) searchUsers(ctx context.Context, c *command, reference string) any {
@@ -127,11 +130,15 @@ func lookup[T any](ctx context.Context, a *Agent, c *command, find func(context.
 	case <-ctx.Done():
 		return nil, context.Cause(ctx)
 	}
-	text := c.Search
+	return find(ctx, c.plain(c.Search), int(c.Limit))
+}
+
+// plain returns text of the command as somebody has typed it.
+func (c *command) plain(text string) string {
 	if c.Escaped {
-		text = unescape(text)
+		return unescape(text)
 	}
-	return find(ctx, text, int(c.Limit))
+	return text
 }
 
 // unescape undoes what a tenant does to text that is to stand in a filter (RFC
