@@ -79,6 +79,7 @@ func startCaller(t testing.TB, d *directory, people int) (*caller, *connector.Co
 	t.Helper()
 	r := prepareRig(t, d, hubSection+"audit_file: audit.log")
 	r.configure("level: debug", "level: warn")
+	r.configure("  base_dn:", fmt.Sprintf("  pool: {bind: %d}\n  base_dn:", hubConcurrency)) // as many as for bare binds
 	tenant := startTenant(t, r)
 	r.start()
 	c := &caller{tenant: tenant, conn: next(t, tenant), password: d.password, waiting: map[string]chan hubtest.Frame{}}
