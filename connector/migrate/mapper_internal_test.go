@@ -5,6 +5,8 @@ import (
 	"strings"
 	"testing"
 
+	"adconnector/connector/profile"
+
 	"github.com/google/go-cmp/cmp"
 )
 
@@ -194,8 +196,21 @@ func FuzzMapper(f *testing.F) {
 	f.Add("function(a){return{'x':(a['b']||'c')+1===2?true:null}}")
 	f.Add("function(a){const p={};p.x=a.y.trim()")
 	f.Add("function(a){'\\u0041\\x41\\")
-	f.Fuzz(func(_ *testing.T, script string) {
+	f.Add("var c='x';function g(a){return a[0]}module.exports=(a)=>{var p={name:{}};switch(a.b){}p.name.givenName=`${g(a.c)}`;p.g=a.groups.filter(x=>/^a/i.test(x)).map(x=>x.slice(1));return p}")
+	f.Fuzz(func(t *testing.T, script string) {
 		m := readMapper("m.js", script)
-		_ = claims(m)
+		for i, c := range m.claims {
+			if len(c.source) > maxCode {
+				t.Errorf("claim %q has %d characters", c.name, len(c.source))
+			}
+			if i < 20 { // refused or not, it must come to an end
+				_ = profile.Config{{Claim: c.name, Source: c.source}}.Validate()
+			}
+		}
+		for _, n := range m.lost {
+			if strings.Contains(n.Text, "canary-text") {
+				t.Errorf("a note shows a text of the script: %s", n.Text)
+			}
+		}
 	})
 }
