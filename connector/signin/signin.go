@@ -148,6 +148,7 @@ type Service struct {
 	refusalFloor time.Duration
 	delayStep    time.Duration
 	delayed      atomic.Int32 // refusals that wait longer than the floor
+	relayed      gate
 	dataDir      *private.Dir
 
 	verifier         Verifier
@@ -231,6 +232,7 @@ func New(o Options) (*Service, error) {
 		omitGroups:       o.GroupsOnFailure == OmitGroups,
 		profile:          o.Profile,
 		tenantIDs:        o.TenantIDs,
+		relayed:          make(gate, maxRelayed),
 		audit:            o.Audit,
 		log:              o.Log,
 		observe:          o.Observe,
@@ -291,6 +293,14 @@ func (s *Service) byPassword(ctx context.Context, c Password, remote netip.Addr,
 	if t.relayed && !s.passwords || !t.relayed && !s.offersPasswords(remote) {
 		return nil, denial.New(denial.NotAllowedHere, "sign-in by password is not offered to this address")
 	}
+	leave := func() {}
+	if t.relayed {
+		var err error
+		if leave, err = s.relayed.enter(ctx); err != nil {
+			return nil, err
+		}
+		defer leave()
+	}
 	account, err := s.provePassword(ctx, c, remote, t)
 	var id *Identity
 	if err == nil {
@@ -300,6 +310,7 @@ func (s *Service) byPassword(ctx context.Context, c Password, remote netip.Addr,
 	if t.reported {
 		s.describeRefused(ctx, err, t)
 	}
+	leave() // that a refusal takes its time keeps nobody else waiting
 	s.takeTime(ctx, err, t)
 	return id, err
 }
