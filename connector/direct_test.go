@@ -164,7 +164,7 @@ func TestDirectSignInIsAnsweredAsTenantsKnowIt(t *testing.T) {
 				tenant.Lock()
 				certificate := tenant.Posts[0].Certificates[0]
 				tenant.Unlock()
-				if v := judgedByTenant(t, result, certificate, hubtest.Realm); v.Error != "" || v.Profile["http://schemas.passportjs.com/nickname"] != "jon" {
+				if v := judgedByTenant(t, result, certificate, hubtest.Realm); v.Error != "" || v.Profile["http://schemas.passportjs.com/nickname"] != d.nickname {
 					t.Errorf("%s: the tenant's library says %v", kind, v)
 				}
 				for _, name := range []string{"Set-Cookie", "Access-Control-Allow-Origin"} {

@@ -308,7 +308,7 @@ func (lab *browserLab) home(t *testing.T, name string, leaf *testca.Leaf) {
 }
 
 var (
-	claimName   = regexp.MustCompile(`AttributeName="nickname"[^>]*><saml:AttributeValue[^>]*>([^<]*)<`)
+	claimName   = regexp.MustCompile(`AttributeName="dn"[^>]*><saml:AttributeValue[^>]*>uid=([^,<]*),`)
 	claimMethod = regexp.MustCompile(`AttributeName="authenticated_by"[^>]*><saml:AttributeValue[^>]*>([^<]*)<`)
 )
 
