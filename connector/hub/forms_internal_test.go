@@ -7,6 +7,8 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"math"
+	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 
@@ -72,6 +74,32 @@ func TestFormsOfSigningKeys(t *testing.T) {
 	for name, text := range map[string]string{"two": key + key, "none": "", "text behind": key + "x"} {
 		if _, err := (&Settings{SigningKey: text}).key(); err == nil {
 			t.Errorf("%s: a key was read", name)
+		}
+	}
+}
+
+// TestTicketIsAskedAsItIs: nothing in its path is tidied up.
+func TestTicketIsAskedAsItIs(t *testing.T) {
+	base, err := url.Parse("https://login.test")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{"/p/ad/abc", "/p//ad/abc", "/p/./abc", "/p/a/../abc", "/p/a%2Fb%20c", "/p/a;b=c,d", "/p/ü"} {
+		p, err := NewProvisioner(Config{Ticket: secret.New("https://tenant.test" + path)}, nil, base)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got string
+		p.client = &http.Client{Transport: direct{http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			got = r.URL.EscapedPath()
+			http.NotFound(w, r)
+		})}}
+		if _, err := p.info(t.Context()); err == nil {
+			t.Error("no error")
+		}
+		want, err := url.Parse(path + "/info")
+		if err != nil || got != want.EscapedPath() {
+			t.Errorf("asked for %q, want %q: %v", got, want.EscapedPath(), err)
 		}
 	}
 }

@@ -112,7 +112,12 @@ func hash(s string) string {
 
 // info asks what the connection is.
 func (p *Provisioner) info(ctx context.Context) (*Settings, error) {
-	a, err := ask(ctx, p.client, http.MethodGet, p.ticket.JoinPath("info"), nil)
+	u := *p.ticket // not JoinPath, which tidies paths
+	u.Path += "/info"
+	if u.RawPath != "" {
+		u.RawPath += "/info"
+	}
+	a, err := ask(ctx, p.client, http.MethodGet, &u, nil)
 	if err != nil {
 		return nil, err
 	}
