@@ -11,7 +11,7 @@ import (
 // asked all of that at once is slow with each, until none is answered in time. So
 // many are put to it together, and the others wait for their turn, in order.
 const (
-	maxRelayed = 32
+	maxRelayed = 128
 	// relayedTurn is how long an attempt keeps others waiting. One that takes
 	// longer goes on beside them: it may be about a directory that does not
 	// answer, while theirs does.
