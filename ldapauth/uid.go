@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"strings"
 
+	"adconnector/ldapauth/denial"
+
 	"github.com/go-ldap/ldap/v3"
 )
 
@@ -38,17 +40,41 @@ func (a *Account) isNamed(uid string) bool {
 	return false
 }
 
+// maxSameUID is how many entries with one uid are looked at. Nobody needs more
+// than one; people who write a uid into their own entries must not be able to keep
+// the one unseen that has it in its DN.
+const maxSameUID = 20
+
 // CheckUID makes sure that nobody else has the uid of a, where it may not be known
-// yet: some directories let people write their own. The error is a denial with the
-// reason SeveralAccounts if somebody has, or a fault.
+// yet: some directories let people write their own, and in a DN it is one person's
+// only within a branch. Whoever has it in the DN keeps it against all who do not.
+// The error is a denial if somebody has, or if that cannot be seen, or a fault.
 func (d *Directory) CheckUID(ctx context.Context, a *Account) error {
 	uid := a.UID()
-	if uid == "" || a.isNamed(uid) || strings.EqualFold(a.found.attribute, "uid") && sameName(a.found.value, uid) {
+	if uid == "" || strings.EqualFold(a.found.attribute, "uid") && sameName(a.found.value, uid) {
 		return nil // by which it was found alone
 	}
-	_, err := d.find(ctx, func(di *dialect) string {
-		return "(&(uid=" + EscapeFilter(uid) + ")" + d.userFilter(di).anyone() + ")"
+	named := a.isNamed(uid)
+	entries, _, err := eachBase(ctx, d.config.BaseDN, func(ctx context.Context, base string) (*ldap.SearchResult, *dialect, error) {
+		return d.search(ctx, func(di *dialect) *ldap.SearchRequest {
+			return subtree(base, maxSameUID, d.timeout, "(&(uid="+EscapeFilter(uid)+")"+d.userFilter(di).anyone()+")", []string{"1.1"})
+		})
 	})
+	seen, others := false, false
+	for _, e := range entries {
+		other := &Account{DN: e.DN}
+		if sameDN(e.DN, a.DN) {
+			seen = true
+		} else if !named || other.isNamed(uid) {
+			others = true
+		}
+	}
+	switch {
+	case sizeLimit(err), others:
+		err = denial.New(denial.SeveralAccounts, "more than one entry has it")
+	case err == nil && !seen:
+		err = denial.New(denial.NoAccount, "by it the entry itself is not found")
+	}
 	if err != nil {
 		return fmt.Errorf("looking whether the uid %q of %q is somebody else's: %w", uid, a.DN, err)
 	}

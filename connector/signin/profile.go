@@ -57,8 +57,8 @@ func (s *Service) describe(a *ldapauth.Account, groups []string, incomplete bool
 	return id, nil
 }
 
-// checkTenantID takes back the TenantID of somebody who signs in if it is somebody
-// else's too: a tenant would take one for the other. Without it there is the ID.
+// checkTenantID takes back the TenantID of somebody who signs in, or gets a
+// password, if it is somebody else's too: a tenant would take one for the other. Without it there is the ID.
 func (s *Service) checkTenantID(ctx context.Context, a *ldapauth.Account, id *Identity) error {
 	if id.TenantID == "" {
 		return nil

@@ -85,5 +85,12 @@ func (s *Service) resettable(ctx context.Context, account *ldapauth.Account) (*I
 	if err != nil && !incomplete {
 		return nil, fmt.Errorf("looking for a group that bars the account: %w", err)
 	}
-	return s.describe(account, groups, incomplete)
+	id, err := s.describe(account, groups, incomplete)
+	if err != nil {
+		return nil, err
+	}
+	if err := s.checkTenantID(ctx, account, id); err != nil {
+		return nil, err
+	}
+	return id, nil
 }

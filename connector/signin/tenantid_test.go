@@ -1,11 +1,14 @@
 package signin_test
 
 import (
+	"context"
 	"strings"
 	"testing"
 
 	"adconnector/connector/signin"
+	"adconnector/ldapauth"
 	"adconnector/ldapauth/memdir"
+	"adconnector/ldapauth/secret"
 )
 
 // TestC5_NobodyIsATenantsSomebodyElse: some directories let people write their own
@@ -30,7 +33,51 @@ func TestC5_NobodyIsATenantsSomebodyElse(t *testing.T) {
 			t.Errorf("%s: %+v, %v; want %q", name, id, err, want)
 		}
 	}
+	r := open(t, signin.Options{Directory: settable{client}, ResetPassword: true, TenantIDs: true})
+	for name, want := range map[string]string{"thief": "", "solo": "solo"} {
+		id, err := r.ResetPassword(t.Context(), resetting(name+"@fabrikam.example"))
+		if err != nil || id.TenantID != want || id.ID == "" {
+			t.Errorf("a new password for %s: %+v, %v; want %q", name, id, err, want)
+		}
+	}
 	if n := strings.Count(d.log.String(), `account_dn="cn=Thief`); n != 1 {
 		t.Errorf("%d lines about the thief:\n%s", n, d.log)
+	}
+}
+
+// settable is a directory that sets every password.
+type settable struct{ signin.Directory }
+
+func (settable) ResetPassword(context.Context, *ldapauth.Account, secret.String, bool) error {
+	return nil
+}
+
+// TestC5_TwoOfOneNameAreNotOneToATenant: a uid in the DN is one person's only
+// within its branch. Whoever manages one branch must not be able to become somebody
+// of another, and people who only write a name into their own entries must not
+// change what its owner is called.
+func TestC5_TwoOfOneNameAreNotOneToATenant(t *testing.T) {
+	person := func(dn, mail string, uids ...string) memdir.Entry {
+		return memdir.Entry{DN: dn + "," + base, Password: memdir.SamplePassword, Attributes: map[string][]string{
+			"objectClass": {"top", "person", "organizationalPerson", "inetOrgPerson"}, "cn": {"X"}, "sn": {"X"}, "mail": {mail}, "uid": uids,
+		}}
+	}
+	branch := memdir.Entry{DN: "ou=branch," + base, Attributes: map[string][]string{"objectClass": {"top", "organizationalUnit"}, "ou": {"branch"}}}
+	entries := []memdir.Entry{
+		branch,
+		person("uid=twin,ou=people", "twin@fabrikam.example", "twin"),
+		person("uid=Twin,ou=branch", "other@fabrikam.example", "Twin"),
+	}
+	for i := range 5 {
+		n := string(rune('0' + i))
+		entries = append(entries, person("cn=Thief"+n+",ou=branch", "thief"+n+"@fabrikam.example", "amy"))
+	}
+	_, client := company(t, memdir.OpenLDAP, entries...)
+	d := open(t, signin.Options{Directory: client, PasswordEnabled: true, TenantIDs: true})
+	for name, want := range map[string]string{"twin": "", "other": "", "amy": "amy", "thief1": ""} {
+		id, err := d.SignIn(t.Context(), password(name+"@fabrikam.example", memdir.SamplePassword))
+		if err != nil || id.TenantID != want || id.ID == "" {
+			t.Errorf("%s: %+v, %v; want %q", name, id, err, want)
+		}
 	}
 }
