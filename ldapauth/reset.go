@@ -2,6 +2,7 @@ package ldapauth
 
 import (
 	"context"
+	"fmt"
 	"strings"
 
 	"adconnector/ldapauth/denial"
@@ -22,10 +23,10 @@ import (
 // an administrator has locked for good, so that whoever asks must refuse those
 // before.
 //
-// The password goes out at most once. The error is a denial if the directory
-// refused: ResetNotAllowed if the service account lacks the right, or one of the
-// reasons for new passwords. It has [ErrUnanswered] in its chain if it is unknown
-// whether the password was set.
+// The password goes out at most once, and only to a server that knows a by its DN
+// and its ID. The error is a denial if the directory refused: ResetNotAllowed if
+// the service account lacks the right, or one of the reasons for new passwords. It
+// has [ErrUnanswered] in its chain if it is unknown whether the password was set.
 func (d *Directory) ResetPassword(ctx context.Context, a *Account, new secret.String, unlock bool) error {
 	if err := CheckNewPassword(secret.String{}, new, a.Username); err != nil {
 		return err
@@ -35,15 +36,43 @@ func (d *Directory) ResetPassword(ctx context.Context, a *Account, new secret.St
 	}
 	return d.askOnce(ctx, a, func(s *server) (dialling, asking) {
 		return s.newConnection, func(ctx context.Context, c *conn) (bool, error) {
-			switch {
-			case a.isCalled(c.as):
+			if a.isCalled(c.as) {
 				return false, denial.New(denial.ResetNotAllowed, "%q is the service account itself; nothing was sent", a.DN)
-			case a.dialect.unicodePwd:
+			}
+			if err := s.confirm(ctx, c, a); err != nil {
+				return false, err
+			}
+			if a.dialect.unicodePwd {
 				return s.resetUnicodePwd(ctx, c, a.DN, new, unlock)
 			}
 			return s.resetByOperation(ctx, c, a.DN, new)
 		}
 	})
+}
+
+// confirm makes sure that a server still knows a by its DN. It may be another one
+// than the server that found a, and further on or behind: without proof of the old
+// password nothing else would keep the new one from whoever has the DN there.
+func (s *server) confirm(ctx context.Context, c *conn, a *Account) error {
+	var found *ldap.SearchResult
+	gone := false
+	_, err := s.answerTo(ctx, c, a.DN, func(e *ldap.Error) denial.Reason {
+		gone = e.ResultCode == ldap.LDAPResultNoSuchObject
+		return ""
+	}, func() (err error) {
+		found, err = c.ldap.Search(request(a.DN, ldap.ScopeBaseObject, 1, s.d.timeout, "(objectClass=*)", []string{a.dialect.id}))
+		return err
+	})
+	if err != nil && !gone {
+		return fmt.Errorf("looking who has the DN %q: %w", a.DN, err)
+	}
+	if !gone && len(found.Entries) == 1 {
+		now := &Account{entry: found.Entries[0]}
+		if id, ok := a.dialect.idText(now.First(a.dialect.id)); ok && strings.EqualFold(id, a.ID) {
+			return nil
+		}
+	}
+	return fmt.Errorf("%s: %q is not the account that was found, which has been moved, or the servers do not agree; nothing was sent", s.url, a.DN)
 }
 
 // mayHavePassword refuses accounts in Active Directory that are not meant to have a

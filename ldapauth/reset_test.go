@@ -337,6 +337,49 @@ func TestACopyIsPassedOver(t *testing.T) {
 	}
 }
 
+// TestE4_AResetIsForTheOneWhoWasFound: a server that was asked for the account may
+// lag behind the one that is written to, where the DN can be somebody else's by
+// now, or nobody's.
+func TestE4_AResetIsForTheOneWhoWasFound(t *testing.T) {
+	forEachResetSite(t, func(t *testing.T, w site) {
+		d := open(t, w.config)
+		jon := find(t, d, "jon")
+		nothing := func(when string) {
+			t.Helper()
+			err := d.ResetPassword(t.Context(), jon, secret.New(next), true)
+			if err == nil || denial.ReasonOf(err) != "" || errors.Is(err, ldapauth.ErrUnanswered) || !strings.Contains(err.Error(), "nothing was sent") {
+				t.Errorf("%s: %v, want a fault", when, err)
+			}
+		}
+		if w.server == nil {
+			if err := w.memory.Update(jon.DN, map[string][]string{"objectGUID": {"0123456789abcdef"}}); err != nil {
+				t.Fatal(err)
+			}
+			nothing("somebody else")
+			wantReason(t, "the other's password", d.Bind(t.Context(), find(t, d, "jon"), secret.New(w.password)), "")
+			if err := w.memory.Remove(jon.DN); err != nil {
+				t.Fatal(err)
+			}
+			nothing("nobody")
+			return
+		}
+		admin, other := w.server.Admin(t), find(t, d, "zoe")
+		rdn, _, _ := strings.Cut(jon.DN, ",")
+		kind, _, _ := strings.Cut(rdn, "=")
+		for _, r := range []struct{ dn, rdn, when string }{{jon.DN, kind + "=moved", "nobody"}, {other.DN, rdn, "somebody else"}} {
+			if err := admin.ModifyDN(goldap.NewModifyDNRequest(r.dn, r.rdn, true, "")); err != nil {
+				t.Fatal(err)
+			}
+			nothing(r.when)
+		}
+		now, err := d.FindByID(t.Context(), other.ID)
+		if err != nil || now.DN != jon.DN {
+			t.Fatalf("the other is %+v, %v", now, err)
+		}
+		wantReason(t, "the other's password", d.Bind(t.Context(), now, secret.New(w.password)), "")
+	})
+}
+
 // Answers as Windows gives them, which Samba does not.
 func TestWhatWindowsSaysOfAReset(t *testing.T) {
 	_, c := plain(t)
