@@ -57,7 +57,7 @@ bench: ## Measure; BENCH is a pattern of names (all).
 chaos: ## Do to directories what happens to directories, while people sign in. CHAOS=20000 for so many of them.
 	@mkdir -p $(RAN)
 	ADCONNECTOR_TEST_ALL=1 ADCONNECTOR_TEST_CHAOS=$(CHAOS) go test -count 1 -v -timeout $(TIMEOUT) -run '^TestChaos' -exec "$(CURDIR)/.ci/as-root" ./connector | tee dist/chaos.txt
-	@echo "chaos       $$(grep -c '^ *--- PASS: TestChaos/faults/.*/' dist/chaos.txt) faults of directories" > $(RAN)/8-chaos
+	@echo "chaos       $$(grep -c '^ *--- PASS: TestChaos\(/faults\|OfTheHub/blows\)/.*/' dist/chaos.txt) faults of directories" > $(RAN)/8-chaos
 
 clean: ## Remove what was built, here and in the user's cache folder.
 	rm -rf dist connector/wsfed/testdata/rp/node_modules $(CACHE)

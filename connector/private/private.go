@@ -62,7 +62,17 @@ func Open(path string) (*Dir, error) {
 }
 
 // Sub returns the folder of that name in the folder, as [Open] does.
-func (d *Dir) Sub(name string) (*Dir, error) { return Open(d.Path(name)) }
+func (d *Dir) Sub(name string) (*Dir, error) {
+	switch err := mkdir(d.Path(name)); {
+	case err == nil:
+		if err := adoptFolder(d.Path(name), d.path); err != nil {
+			return nil, err
+		}
+	case !errors.Is(err, fs.ErrExist):
+		return nil, err
+	}
+	return Open(d.Path(name))
+}
 
 // Path returns the path of the file of that name in the folder. Names are the
 // program's own: plain file names, never something from outside.
@@ -172,6 +182,7 @@ func (d *Dir) temp(name string, data ...[]byte) (path string, err error) {
 			_ = os.Remove(f.Name())
 		}
 	}()
+	err = adopt(f, d.path)
 	for _, piece := range data {
 		if err == nil {
 			_, err = f.Write(piece)

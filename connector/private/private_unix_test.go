@@ -155,3 +155,38 @@ func TestFilesOfOthers(t *testing.T) {
 		t.Errorf("another's, as root: %q, %v", warning, err)
 	}
 }
+
+// TestFilesOfRootAreForTheServiceToo: what an administrator makes as root, in the
+// folder of a service that runs as somebody else, is that one's.
+func TestFilesOfRootAreForTheServiceToo(t *testing.T) {
+	if os.Geteuid() != 0 {
+		dirtest.Missing(t, "the rights of root")
+	}
+	const service = 12345
+	dir, err := private.Open(filepath.Join(t.TempDir(), "data"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chown(dir.Path("."), service, service); err != nil {
+		t.Fatal(err)
+	}
+	if err := dir.Write("state", []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := dir.Secret("key", 32); err != nil {
+		t.Fatal(err)
+	}
+	sub, err := dir.Sub("more")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, path := range []string{dir.Path("state"), dir.Path("key"), sub.Path(".")} {
+		info, err := os.Stat(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if s := info.Sys().(*syscall.Stat_t); s.Uid != service || s.Gid != service || info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s belongs to %d:%d, mode %v", path, s.Uid, s.Gid, info.Mode())
+		}
+	}
+}
