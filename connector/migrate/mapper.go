@@ -273,6 +273,10 @@ func (r *mapperReader) statement() (done bool, err error) {
 	return false, errScript
 }
 
+// maxVariables is far more than any mapper has. What they are is copied before each
+// statement and each condition.
+const maxVariables = 300
+
 // declared reads a = x, b = y.
 func (r *mapperReader) declared() error {
 	for {
@@ -286,6 +290,9 @@ func (r *mapperReader) declared() error {
 			if value, err = r.expression(); err != nil {
 				return err
 			}
+		}
+		if len(r.variables) >= maxVariables {
+			return errScript
 		}
 		r.noteLost(value)
 		r.mayFail(name.line, value)

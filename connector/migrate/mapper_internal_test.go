@@ -2,6 +2,7 @@ package migrate
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 
@@ -179,6 +180,27 @@ func TestNestingAndSizeOfScriptsAreBounded(t *testing.T) {
 	} {
 		if m := readMapper("m.js", script); len(m.lost) == 0 && !strings.Contains(script, "p.x = r.c") || len(m.lost) > maxLost+10 {
 			t.Errorf("%.60s: %d notes", script, len(m.lost))
+		}
+	}
+	many := "function (r) { var p = {};"
+	for i := range maxVariables {
+		many += fmt.Sprintf("var a%d = r.a;", i)
+	}
+	// What is in a text must not be taken for statements behind it.
+	inText := "; p.y = r.b; return p; '" + strings.Repeat("x", maxToken)
+	for script, want := range map[string]string{
+		many + "p.x = r.b; return p; }":                                                   fmt.Sprintf("var a%d=r.a", maxVariables-1),
+		`function (r) { var p = {}; p.x = "` + inText + `"; return p; }`:                  "the end of the function",
+		"function (r) { var p = {}; p.x = r.a.replace(/" + inText + "/, ''); return p; }": "the end of the function",
+		"function (r) { var p = {};" + strings.Repeat("=/[", maxScript/4):                 "the end of the function",
+		"function (r) { var p = {};" + strings.Repeat(`'\\`, maxScript/4):                 "the end of the function",
+	} {
+		m := readMapper("m.js", script)
+		if !slices.ContainsFunc(m.lost, func(n Note) bool { return strings.Contains(n.Text, want) }) {
+			t.Errorf("%.60s: %v, want a note of %s", script, m.lost, want)
+		}
+		if slices.ContainsFunc(m.claims, func(c claim) bool { return c.name == "y" }) {
+			t.Errorf("%.60s: what is in a text was translated: %v", script, m.claims)
 		}
 	}
 	for _, script := range []string{deep, wide, strings.Repeat(" ", maxScript+1), strings.Repeat("p", maxScript)} {

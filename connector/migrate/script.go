@@ -39,17 +39,28 @@ var tokenPattern = regexp.MustCompile(`^(?:` +
 // regularExpression is one where an operand is expected.
 var regularExpression = regexp.MustCompile(`^/((?:[^/\\\[\n*]|\\.|\[(?:[^\]\\\n]|\\.)*\])(?:[^/\\\[\n]|\\.|\[(?:[^\]\\\n]|\\.)*\])*)/([a-z]*)`)
 
-// scan takes a script apart.
+// maxToken bounds what is looked at for the end of a text or of a regular
+// expression: each mark that could begin one would otherwise be followed to the end
+// of its line, which may be the whole script.
+const maxToken = 1000
+
+// scan takes a script apart, up to a text or a regular expression that is too long:
+// what is behind it cannot be told from what is in it.
 func scan(script string) []lexeme {
 	var tokens []lexeme
 	line := 1
 	add := func(kind lexemeKind, text string) { tokens = append(tokens, lexeme{kind, text, line}) }
 	for len(script) > 0 {
+		near := script[:min(len(script), maxToken)]
+		tooLong := len(near) < len(script) && !strings.Contains(near, "\n")
 		if script[0] == '/' && beforeOperand(tokens) {
-			if m := regularExpression.FindString(script); m != "" {
+			if m := regularExpression.FindString(near); m != "" {
 				add(patternToken, m)
 				script = script[len(m):]
 				continue
+			}
+			if tooLong && !strings.HasPrefix(script, "//") && !strings.HasPrefix(script, "/*") {
+				return append(tokens, lexeme{kind: endToken, line: line})
 			}
 		}
 		for _, open := range []struct{ begin, end string }{{"/*", "*/"}, {"`", "`"}} {
@@ -59,7 +70,14 @@ func scan(script string) []lexeme {
 				return append(tokens, lexeme{kind: endToken, line: line + strings.Count(script, "\n")})
 			}
 		}
-		m := tokenPattern.FindStringSubmatch(script)
+		quote, here := strings.ContainsRune(`'"`, rune(script[0])), script
+		if quote {
+			here = near
+		}
+		m := tokenPattern.FindStringSubmatch(here)
+		if quote && m[6] != "" && tooLong {
+			return append(tokens, lexeme{kind: endToken, line: line})
+		}
 		switch {
 		case m[2] != "":
 			add(wordToken, m[2])
