@@ -48,24 +48,30 @@ const maxSameUID = 20
 // CheckUID makes sure that nobody else has the uid of a, where it may not be known
 // yet: some directories let people write their own, and in a DN it is one person's
 // only within a branch. Whoever has it in the DN keeps it against all who do not.
+// Nor must it be somebody else's [Account.ID].
 // The error is a denial if somebody has, or if that cannot be seen, or a fault.
 func (d *Directory) CheckUID(ctx context.Context, a *Account) error {
 	uid := a.UID()
-	if uid == "" || strings.EqualFold(a.found.attribute, "uid") && sameName(a.found.value, uid) {
+	id, isID := a.dialect.idValue(uid)
+	if uid == "" || !isID && strings.EqualFold(a.found.attribute, "uid") && sameName(a.found.value, uid) {
 		return nil // by which it was found alone
+	}
+	has := "(uid=" + EscapeFilter(uid) + ")"
+	if isID { // which is how others may be known
+		has = "(|" + has + "(" + a.dialect.id + "=" + EscapeFilter(id) + "))"
 	}
 	named := a.isNamed(uid)
 	entries, _, err := eachBase(ctx, d.config.BaseDN, func(ctx context.Context, base string) (*ldap.SearchResult, *dialect, error) {
 		return d.search(ctx, func(di *dialect) *ldap.SearchRequest {
-			return subtree(base, maxSameUID, d.timeout, "(&(uid="+EscapeFilter(uid)+")"+d.userFilter(di).anyone()+")", []string{"1.1"})
+			return subtree(base, maxSameUID, d.timeout, "(&"+has+d.userFilter(di).anyone()+")", []string{di.id})
 		})
 	})
 	seen, others := false, false
 	for _, e := range entries {
-		other := &Account{DN: e.DN}
+		other := &Account{DN: e.DN, entry: e}
 		if sameDN(e.DN, a.DN) {
 			seen = true
-		} else if !named || other.isNamed(uid) {
+		} else if !named || other.isNamed(uid) || isID && strings.EqualFold(other.First(a.dialect.id), id) {
 			others = true
 		}
 	}

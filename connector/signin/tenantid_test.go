@@ -81,3 +81,29 @@ func TestC5_TwoOfOneNameAreNotOneToATenant(t *testing.T) {
 		}
 	}
 }
+
+// TestC5_AUIDIsNobodysID: those without a uid of their own are known to a tenant by
+// their entryUUID. Whoever takes that for a uid must not be them.
+func TestC5_AUIDIsNobodysID(t *testing.T) {
+	server, client := company(t, memdir.OpenLDAP, memdir.Entry{
+		DN: "cn=Thief,ou=people," + base, Password: memdir.SamplePassword,
+		Attributes: map[string][]string{"objectClass": {"top", "person", "organizationalPerson", "inetOrgPerson"}, "cn": {"X"}, "sn": {"X"}, "mail": {"thief@fabrikam.example"}, "uid": {"none"}},
+	})
+	d := open(t, signin.Options{Directory: client, PasswordEnabled: true, TenantIDs: true})
+	jon, err := d.SignIn(t.Context(), password("jon@fabrikam.example", memdir.SamplePassword))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for uid, want := range map[string]string{
+		jon.ID: "", strings.ToUpper(jon.ID): "",
+		"01234567-89ab-4cde-8f01-23456789abcd": "01234567-89ab-4cde-8f01-23456789abcd", // but some are called like that
+	} {
+		if err := server.Update("cn=Thief,ou=people,"+base, map[string][]string{"uid": {uid}}); err != nil {
+			t.Fatal(err)
+		}
+		id, err := d.SignIn(t.Context(), password("thief@fabrikam.example", memdir.SamplePassword))
+		if err != nil || id.TenantID != want || id.ID == jon.ID {
+			t.Errorf("%s: %+v, %v; want %q", uid, id, err, want)
+		}
+	}
+}
