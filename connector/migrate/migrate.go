@@ -126,11 +126,11 @@ func (m *migration) write(out string) (err error) {
 		return fmt.Errorf("--out: %w", err)
 	}
 	staging := filepath.Join(parent, "."+filepath.Base(out)+".importing")
-	if _, err := os.Lstat(staging); err == nil {
+	dir, err := private.Make(staging)
+	switch {
+	case errors.Is(err, os.ErrExist):
 		return fmt.Errorf("--out: %s is left over from an import that was cut off, or another import is under way; remove it and try again", staging)
-	}
-	dir, err := private.Open(staging)
-	if err != nil {
+	case err != nil:
 		return fmt.Errorf("--out: %w", err)
 	}
 	defer func() {

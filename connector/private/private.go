@@ -61,6 +61,15 @@ func Open(path string) (*Dir, error) {
 	return &Dir{path, warning}, nil
 }
 
+// Make makes the folder at path, where nothing may be yet: somebody else who puts
+// one there first, or a link, would be given what is written.
+func Make(path string) (*Dir, error) {
+	if err := mkdir(path); err != nil {
+		return nil, err
+	}
+	return Open(path)
+}
+
 // Sub returns the folder of that name in the folder, as [Open] does.
 func (d *Dir) Sub(name string) (*Dir, error) {
 	switch err := mkdir(d.Path(name)); {

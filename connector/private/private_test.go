@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -155,6 +156,28 @@ func TestSecretOfSeveralProcesses(t *testing.T) {
 	for _, a := range answers {
 		if a != answers[0] || !strings.HasSuffix(a, " <nil>") {
 			t.Fatalf("answers differ: %q", answers)
+		}
+	}
+}
+
+func TestMakeTakesNothingThatIsThere(t *testing.T) {
+	parent := t.TempDir()
+	made, err := private.Make(filepath.Join(parent, "new"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := made.Write("secret", []byte("x")); err != nil {
+		t.Fatal(err)
+	}
+	link := filepath.Join(parent, "link")
+	if err := os.Symlink(made.Path(""), link); err != nil && runtime.GOOS != "windows" { // not everybody may there
+		t.Fatal(err)
+	} else if err != nil {
+		link = made.Path("")
+	}
+	for _, path := range []string{made.Path(""), made.Path("secret"), link} {
+		if _, err := private.Make(path); !errors.Is(err, fs.ErrExist) {
+			t.Errorf("%s: %v, want that it is there", path, err)
 		}
 	}
 }
