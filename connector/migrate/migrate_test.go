@@ -301,6 +301,29 @@ func TestOutMustBeNewOrEmpty(t *testing.T) {
 	}
 }
 
+// TestH7_NothingIsWrittenToAFolderThatSomebodyHasPutThere: beside --out, where the
+// files are put together.
+func TestH7_NothingIsWrittenToAFolderThatSomebodyHasPutThere(t *testing.T) {
+	from, parent, theirs := typical(t, nil).write(t), t.TempDir(), t.TempDir()
+	if err := os.Mkdir(filepath.Join(parent, ".a.importing"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink(theirs, filepath.Join(parent, ".b.importing")); err != nil {
+		t.Skip(err) // on Windows not everybody may
+	}
+	for _, name := range []string{"a", "b"} {
+		_, err := migrate.Run(migrate.Options{From: from, Out: filepath.Join(parent, name)})
+		if err == nil || !strings.Contains(err.Error(), "remove it and try again") {
+			t.Errorf("%s: error = %v", name, err)
+		}
+	}
+	for _, dir := range []string{theirs, filepath.Join(parent, ".a.importing")} {
+		if entries, err := os.ReadDir(dir); err != nil || len(entries) > 0 {
+			t.Errorf("%s holds %v, %v", dir, entries, err)
+		}
+	}
+}
+
 func TestH7_ImportedSecretsAreForTheServiceAlone(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("rights come from the folder there") // see private.Open
