@@ -34,3 +34,14 @@ func (d *Directory) SearchOne(ctx context.Context, r *ldap.SearchRequest) (int, 
 
 // SIDText writes a binary security identifier.
 func SIDText(sid string) string { return sidText(sid) }
+
+// SayNotWhoIsBound makes new service connections like those to a server that does
+// not tell as whom the service account is bound.
+func (d *Directory) SayNotWhoIsBound() { d.service.serviceAccount = nameless{d.service.serviceAccount} }
+
+type nameless struct{ serviceAccount }
+
+func (n nameless) bind(ctx context.Context, s *server, c *conn) (string, error) {
+	_, err := n.serviceAccount.bind(ctx, s, c)
+	return "", err
+}

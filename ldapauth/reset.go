@@ -36,6 +36,9 @@ func (d *Directory) ResetPassword(ctx context.Context, a *Account, new secret.St
 	}
 	return d.askOnce(ctx, a, func(s *server) (dialling, asking) {
 		return s.newConnection, func(ctx context.Context, c *conn) (bool, error) {
+			if c.as == "" {
+				return false, denial.New(denial.ResetNotAllowed, "%s does not say as whom this service is bound, so %q may be the service account itself; nothing was sent", s.url, a.DN)
+			}
 			if a.isCalled(c.as) {
 				return false, denial.New(denial.ResetNotAllowed, "%q is the service account itself; nothing was sent", a.DN)
 			}

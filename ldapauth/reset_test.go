@@ -202,6 +202,16 @@ func TestAServiceAccountWithoutAPasswordSetsPasswords(t *testing.T) {
 	wantReason(t, "itself", reset(t, d, "svc-reset", next), denial.ResetNotAllowed)
 }
 
+// TestC11_NoPasswordIsSetWhereTheServiceAccountIsNotKnown: it could be its own.
+func TestC11_NoPasswordIsSetWhereTheServiceAccountIsNotKnown(t *testing.T) {
+	forEachResetSite(t, func(t *testing.T, w site) {
+		d := open(t, w.config)
+		d.SayNotWhoIsBound()
+		wantReason(t, "a reset", reset(t, d, "jon", next), denial.ResetNotAllowed)
+		wantReason(t, "the old password", d.Bind(t.Context(), find(t, d, "jon"), secret.New(w.password)), "")
+	})
+}
+
 // TestUnlocking holds what each directory makes of a locked account.
 func TestUnlocking(t *testing.T) {
 	forEachResetSite(t, func(t *testing.T, w site) {
