@@ -74,13 +74,33 @@ func Make(path string) (*Dir, error) {
 func (d *Dir) Sub(name string) (*Dir, error) {
 	switch err := mkdir(d.Path(name)); {
 	case err == nil:
-		if err := adoptFolder(d.Path(name), d.path); err != nil {
+		if err := d.adoptSub(name); err != nil {
 			return nil, err
 		}
 	case !errors.Is(err, fs.ErrExist):
 		return nil, err
 	}
 	return Open(d.Path(name))
+}
+
+// adoptSub is adopt for a folder in the folder.
+func (d *Dir) adoptSub(name string) error {
+	root, err := os.OpenRoot(d.path)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = root.Close() }()
+	sub, err := root.OpenRoot(name)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = sub.Close() }()
+	f, err := sub.Open(".")
+	if err != nil {
+		return err
+	}
+	defer func() { _ = f.Close() }()
+	return adopt(f, root)
 }
 
 // Path returns the path of the file of that name in the folder. Names are the
@@ -182,16 +202,23 @@ func (d *Dir) create(name string, n int) error {
 
 // temp writes data to a new file beside the one of that name, down to the disk.
 func (d *Dir) temp(name string, data ...[]byte) (path string, err error) {
-	f, err := os.CreateTemp(d.path, "."+name+".*") // made with 0600
+	// The folder is opened once: its path may be another's in the next moment.
+	root, err := os.OpenRoot(d.path)
+	if err != nil {
+		return "", err
+	}
+	defer func() { _ = root.Close() }()
+	temp := "." + name + "." + rand.Text()
+	f, err := root.OpenFile(temp, os.O_RDWR|os.O_CREATE|os.O_EXCL, 0o600)
 	if err != nil {
 		return "", err
 	}
 	defer func() {
 		if err != nil {
-			_ = os.Remove(f.Name())
+			_ = root.Remove(temp)
 		}
 	}()
-	err = adopt(f, d.path)
+	err = adopt(f, root)
 	for _, piece := range data {
 		if err == nil {
 			_, err = f.Write(piece)
@@ -200,5 +227,5 @@ func (d *Dir) temp(name string, data ...[]byte) (path string, err error) {
 	if err == nil {
 		err = f.Sync()
 	}
-	return f.Name(), errors.Join(err, f.Close())
+	return d.Path(temp), errors.Join(err, f.Close())
 }

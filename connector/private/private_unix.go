@@ -57,11 +57,11 @@ func mkdir(path string) error { return os.Mkdir(path, 0o700) }
 // adopt gives what root has made in a folder of the service to whom the folder
 // belongs: a command that an administrator runs must leave nothing behind that the
 // service cannot read. It works on the open file, which nobody can exchange.
-func adopt(f *os.File, folder string) error {
+func adopt(f *os.File, folder *os.Root) error {
 	if os.Geteuid() != 0 {
 		return nil
 	}
-	info, err := os.Stat(folder)
+	info, err := folder.Stat(".")
 	if err != nil {
 		return err
 	}
@@ -70,16 +70,6 @@ func adopt(f *os.File, folder string) error {
 		return nil
 	}
 	return f.Chown(int(s.Uid), int(s.Gid))
-}
-
-// adoptFolder is adopt for a folder that root has just made.
-func adoptFolder(path, folder string) error {
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW, 0)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = f.Close() }()
-	return adopt(f, folder)
 }
 
 // syncDir brings the names in the folder to the disk. Some file systems cannot

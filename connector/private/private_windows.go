@@ -66,8 +66,5 @@ func mkdir(path string) error {
 // syncDir does nothing: Windows keeps its names safe by itself.
 func syncDir(string) error { return nil }
 
-// adopt and adoptFolder have nothing to do: what is made in a folder has the
-// rights of the folder.
-func adopt(*os.File, string) error { return nil }
-
-func adoptFolder(string, string) error { return nil }
+// adopt has nothing to do: what is made in a folder has the rights of the folder.
+func adopt(*os.File, *os.Root) error { return nil }
