@@ -47,8 +47,9 @@ func (t *Tenant) Again() {
 }
 
 // Run asks the tenant once, whenever another certificate signs, and when Again
-// is called, until ctx ends. While the tenant does not answer, everything else
-// goes on with what it said last. Its clock is compared with ours. known is that, nil if it never said anything.
+// is called, until ctx ends, and compares its clock with ours. While the tenant
+// does not answer, everything else goes on with known, which is what it said last;
+// nil if it never said anything.
 func (t *Tenant) Run(ctx context.Context, known *Settings) {
 	var clock sync.WaitGroup
 	defer clock.Wait()
