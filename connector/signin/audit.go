@@ -89,23 +89,8 @@ func (s *Service) writeAudit(ctx context.Context, a *Attempt, t *trail, id *Iden
 		}
 		add("authenticated_by", string(t.session.AuthenticatedBy))
 	}
-	if c := t.certificate; c != nil {
-		seen := []slog.Attr{
-			slog.String("subject", shorten(c.Subject)),
-			slog.String("issuer", shorten(c.Issuer)),
-			slog.String("serial", c.Serial),
-			slog.String("thumbprint", c.Thumbprint),
-		}
-		if c.Rule != "" { // none: the certificate was refused
-			seen = append(seen, slog.String("rule", c.Rule))
-		}
-		if err == nil {
-			seen = append(seen, slog.String("strength", c.Strength()))
-		}
-		if c.Unknown != "" {
-			seen = append(seen, slog.String("revocation_unknown", shorten(c.Unknown)))
-		}
-		r.AddAttrs(slog.GroupAttrs("certificate", seen...))
+	if t.certificate != nil {
+		r.AddAttrs(certificateAttr(t.certificate, err == nil))
 	}
 	if err == nil {
 		add("allowed", string(t.allowed))
@@ -126,6 +111,27 @@ func (s *Service) writeAudit(ctx context.Context, a *Attempt, t *trail, id *Iden
 	if err := s.audit.Handler().Handle(ctx, r); err != nil {
 		s.log.ErrorContext(ctx, "the audit line of a sign-in could not be written", "err", err, "request_id", a.RequestID)
 	}
+}
+
+// certificateAttr returns what an audit line tells of a certificate, which may be
+// one that was refused.
+func certificateAttr(c *certauth.Certificate, granted bool) slog.Attr {
+	seen := []slog.Attr{
+		slog.String("subject", shorten(c.Subject)),
+		slog.String("issuer", shorten(c.Issuer)),
+		slog.String("serial", c.Serial),
+		slog.String("thumbprint", c.Thumbprint),
+	}
+	if c.Rule != "" { // none: the certificate was refused
+		seen = append(seen, slog.String("rule", c.Rule))
+	}
+	if granted {
+		seen = append(seen, slog.String("strength", c.Strength()))
+	}
+	if c.Unknown != "" {
+		seen = append(seen, slog.String("revocation_unknown", shorten(c.Unknown)))
+	}
+	return slog.GroupAttrs("certificate", seen...)
 }
 
 // detailOf returns what a denial says beyond its reason.
